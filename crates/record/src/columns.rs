@@ -1,0 +1,18 @@
+//! The one table of columns: number, name, kind, presence, meaning, unit, text and where the value comes from.
+//!
+//! Everything that a row can look like is driven by it: protobuf, JSON, CSV, `MessagePack`, tables, the `.proto` file.
+//! A column is one line of `column_table.rs`; the four groups there are those that are constant for a dump (encoded once
+//! and copied) and those of each socket.
+//!
+//! Numbers and names below 3000 are `xtcp_flat_record.v1`'s and never change.
+
+use sockeye_wire::attrs::nr;
+
+use crate::algorithm;
+use crate::column::{Column, Kind, Meaning, Presence, apply, is_filled, unfilled};
+use crate::row::{DumpContext, SocketRow, finite_rate, finite_ssthresh, kernel_text, text};
+use crate::selection::Selection;
+use crate::v1::XtcpFlatRecord;
+use crate::visit::{Recorded, Visit};
+
+include!("column_table.rs");

@@ -1,0 +1,161 @@
+//! Envelopes: rows that travel together, encoded; and the builder that cuts them.
+
+use std::sync::Arc;
+
+use crossbeam_queue::ArrayQueue;
+
+use crate::format::{Encoder, HEADROOM};
+use crate::row::{DumpContext, SocketRow};
+use crate::v1::XtcpFlatRecord;
+
+/// Encoded rows in their frame. Its buffer goes back to the pool when the last sink lets go of it.
+#[derive(Debug)]
+pub struct Envelope {
+    buffer: Vec<u8>,
+    start: usize,
+    rows: u64,
+    reason: CutReason,
+    pool: BufferPool,
+}
+
+/// When a builder cuts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows of one envelope at the most; at least 1.
+    pub rows: u64,
+    /// Bytes of one envelope at the most, its frame included. Only a single row longer than this exceeds it.
+    pub bytes: usize,
+}
+
+/// Why an envelope was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutReason {
+    /// It had [`Limits::rows`].
+    Rows,
+    /// The next row would have exceeded [`Limits::bytes`].
+    Bytes,
+    /// The poll ended.
+    EndOfPoll,
+}
+
+/// Buffers to use again.
+#[derive(Debug, Clone)]
+pub struct BufferPool(Arc<ArrayQueue<Vec<u8>>>);
+
+/// Appends rows to an envelope and cuts it by rows and bytes. Its size is exact after every row, in O(1).
+#[derive(Debug)]
+pub struct Builder {
+    encoder: Encoder,
+    limits: Limits,
+    pool: BufferPool,
+    buffer: Vec<u8>,
+    rows: u64,
+}
+
+impl Envelope {
+    /// The frame and the rows.
+    pub fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.start..).unwrap_or_default()
+    }
+
+    /// How many rows.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Why it was cut.
+    pub fn reason(&self) -> CutReason {
+        self.reason
+    }
+}
+
+impl Drop for Envelope {
+    fn drop(&mut self) {
+        let buffer = std::mem::take(&mut self.buffer);
+        // A full pool frees it.
+        let _ = self.pool.0.push(buffer);
+    }
+}
+
+impl BufferPool {
+    /// A pool that keeps at most `buffers`.
+    pub fn new(buffers: usize) -> Self {
+        Self(Arc::new(ArrayQueue::new(buffers.max(1))))
+    }
+
+    fn take(&self) -> Vec<u8> {
+        let mut buffer = self.0.pop().unwrap_or_default();
+        buffer.clear();
+        buffer.resize(HEADROOM, 0);
+        buffer
+    }
+}
+
+impl Builder {
+    /// A builder with an empty envelope.
+    pub fn new(encoder: Encoder, limits: Limits, pool: BufferPool) -> Self {
+        Self { buffer: pool.take(), encoder, limits, pool, rows: 0 }
+    }
+
+    /// Takes what is constant for the rows that follow; rows before it stay in the same envelope.
+    pub fn begin_dump(&mut self, dump: &DumpContext<'_>) {
+        self.encoder.begin_dump(dump);
+    }
+
+    /// Appends a row; `cut` gets every envelope that became full by it.
+    #[inline]
+    pub fn push(&mut self, row: &SocketRow<'_>, cut: impl FnMut(Envelope)) {
+        let before = self.buffer.len();
+        self.encoder.row(row, &mut self.buffer);
+        self.pushed(before, cut);
+    }
+
+    /// Appends a decoded record.
+    pub fn push_record(&mut self, record: &XtcpFlatRecord, cut: impl FnMut(Envelope)) {
+        let before = self.buffer.len();
+        self.encoder.record(record, &mut self.buffer);
+        self.pushed(before, cut);
+    }
+
+    /// The exact length of the envelope if it were cut now.
+    pub fn sealed_len(&self) -> usize {
+        self.encoder.sealed_len(self.buffer.len() - HEADROOM)
+    }
+
+    /// Rows in the envelope so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Cuts what there is, at the end of a poll.
+    pub fn finish(&mut self) -> Option<Envelope> {
+        (self.rows > 0).then(|| {
+            let next = self.pool.take();
+            self.cut(CutReason::EndOfPoll, next)
+        })
+    }
+
+    #[inline]
+    fn pushed(&mut self, before: usize, mut cut: impl FnMut(Envelope)) {
+        self.rows += 1;
+        if self.rows > 1 && self.sealed_len() > self.limits.bytes {
+            // The row that does not fit any more is the first one of the next envelope.
+            let mut next = self.pool.take();
+            next.extend_from_slice(self.buffer.get(before..).unwrap_or_default());
+            self.buffer.truncate(before);
+            self.rows -= 1;
+            cut(self.cut(CutReason::Bytes, next));
+            self.rows = 1;
+        }
+        if self.rows >= self.limits.rows {
+            let next = self.pool.take();
+            cut(self.cut(CutReason::Rows, next));
+        }
+    }
+
+    fn cut(&mut self, reason: CutReason, next: Vec<u8>) -> Envelope {
+        let mut buffer = std::mem::replace(&mut self.buffer, next);
+        let start = self.encoder.seal(&mut buffer);
+        Envelope { buffer, start, rows: std::mem::take(&mut self.rows), reason, pool: self.pool.clone() }
+    }
+}

@@ -1,0 +1,91 @@
+//! A row: a borrowed view of one socket at one time, until it is encoded.
+
+use sockeye_wire::inet_diag::InetDiag;
+use sockeye_wire::tcp_info::TcpInfo;
+use sockeye_wire::ulp::Ulp;
+
+/// What is the same for every row of one dump. Encoders turn it into bytes once and copy them.
+#[derive(Debug, Clone, Copy)]
+pub struct DumpContext<'a> {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// [`DAEMON_VERSION`].
+    pub daemon_version: &'a str,
+    /// Wall clock when the dump was requested, ns since the epoch.
+    pub timestamp_ns: i64,
+    /// `CLOCK_BOOTTIME` at the same moment, ns.
+    pub boottime_ns: i64,
+    /// Empty: left out.
+    pub hostname: &'a str,
+    /// Empty: left out.
+    pub location: &'a str,
+    /// Name of the network namespace.
+    pub netns: &'a str,
+    /// Its inode.
+    pub netns_inode: u64,
+    /// Its id as seen from the host's namespace.
+    pub nsid: Option<u32>,
+    /// Empty: left out.
+    pub container_id: &'a str,
+    /// Empty: left out.
+    pub container_runtime: &'a str,
+    /// Empty: left out.
+    pub label: &'a str,
+    /// Empty: left out.
+    pub tag: &'a str,
+    /// [`POLL`] or [`CLOSED`].
+    pub record_kind: u32,
+}
+
+/// One socket at one time.
+#[derive(Debug, Clone, Copy)]
+pub struct SocketRow<'a> {
+    /// What the kernel sent.
+    pub(crate) socket: &'a InetDiag<'a>,
+    pub(crate) info: Option<TcpInfo<'a>>,
+    pub(crate) ulp: Option<Ulp<'a>>,
+    pub(crate) record_counter: u64,
+    pub(crate) socket_fd: u64,
+    pub(crate) netlinker_id: u64,
+    /// Bit 0 of the column `attributes`; set by the encoder, which knows its columns.
+    pub(crate) complete: u64,
+}
+
+impl<'a> SocketRow<'a> {
+    /// A row of `socket`, read by reader `netlinker_id` through the socket `socket_fd`, number `record_counter` of
+    /// its namespace and poll.
+    #[inline]
+    pub fn new(socket: &'a InetDiag<'a>, record_counter: u64, socket_fd: u64, netlinker_id: u64) -> Self {
+        let (info, ulp) = (socket.info(), socket.ulp());
+        Self { socket, info, ulp, record_counter, socket_fd, netlinker_id, complete: 0 }
+    }
+}
+
+/// Version of the schema that rows follow.
+pub const SCHEMA_VERSION: u32 = 1;
+/// What `daemon_version` says.
+pub const DAEMON_VERSION: &str = concat!("sockeye/", env!("CARGO_PKG_VERSION"));
+/// `record_kind` of a socket that a poll saw.
+pub const POLL: u32 = 1;
+/// `record_kind` of a socket that the kernel reported closed.
+pub const CLOSED: u32 = 2;
+
+/// `TCP_INFINITE_SSTHRESH` is no number of segments; 0 is what LISTEN has.
+pub(crate) fn finite_ssthresh(segments: u32) -> Option<u32> {
+    (segments != 0 && segments < 0x7fff_ffff).then_some(segments)
+}
+
+/// All ones is "unlimited", and 0 "not set".
+pub(crate) fn finite_rate(bytes_per_second: u64) -> Option<u64> {
+    (bytes_per_second != 0 && bytes_per_second != u64::MAX).then_some(bytes_per_second)
+}
+
+/// An option that was not given is absent.
+pub(crate) fn text(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// A name out of the kernel; they are ASCII, and anything else would break every format that holds text.
+pub(crate) fn kernel_text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok().and_then(text)
+}

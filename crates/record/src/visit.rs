@@ -1,0 +1,86 @@
+//! Walking the columns of a row: what an encoder implements, and how a decoded record is walked the same way.
+
+use crate::column::{Column, Presence};
+use crate::v1::XtcpFlatRecord;
+
+/// Called once for each column that a row has, in the order of the table.
+pub(crate) trait Visit {
+    fn u32(&mut self, column: &'static Column, value: u32);
+    fn u64(&mut self, column: &'static Column, value: u64);
+    fn i64(&mut self, column: &'static Column, value: i64);
+    fn str(&mut self, column: &'static Column, value: &str);
+    /// An address: 4 or 16 bytes in network order (a decoded record may hold anything).
+    fn bytes(&mut self, column: &'static Column, value: &[u8]);
+    /// A value of `CongestionAlgorithm`.
+    fn algorithm(&mut self, column: &'static Column, value: i32);
+}
+
+/// What a decoded record tells about which of its zeros were delivered.
+///
+/// Protobuf does not write zeros. Rows with all columns say in `attributes` and `tcp_info_length` what there was;
+/// of any other row only what is not zero is known to be there, and nothing is invented.
+pub(crate) struct Recorded {
+    complete: bool,
+    attributes: u64,
+    info_bytes: u32,
+}
+
+impl Recorded {
+    pub(crate) fn of(record: &XtcpFlatRecord) -> Self {
+        Self {
+            complete: record.attributes & COMPLETE != 0,
+            attributes: record.attributes,
+            info_bytes: record.tcp_info_length,
+        }
+    }
+
+    pub(crate) fn u32<V: Visit>(&self, column: &'static Column, value: &u32, visit: &mut V) {
+        if *value != 0 || self.delivered_zero(column) {
+            visit.u32(column, *value);
+        }
+    }
+
+    pub(crate) fn u64<V: Visit>(&self, column: &'static Column, value: &u64, visit: &mut V) {
+        if *value != 0 || self.delivered_zero(column) {
+            visit.u64(column, *value);
+        }
+    }
+
+    pub(crate) fn i64<V: Visit>(&self, column: &'static Column, value: &i64, visit: &mut V) {
+        if *value != 0 || self.delivered_zero(column) {
+            visit.i64(column, *value);
+        }
+    }
+
+    pub(crate) fn str<V: Visit>(&self, column: &'static Column, value: &String, visit: &mut V) {
+        if !value.is_empty() || self.delivered_zero(column) {
+            visit.str(column, value);
+        }
+    }
+
+    #[expect(clippy::unused_self, reason = "an address is never empty: one way to call them all")]
+    pub(crate) fn bytes<V: Visit>(&self, column: &'static Column, value: &Vec<u8>, visit: &mut V) {
+        if !value.is_empty() {
+            visit.bytes(column, value);
+        }
+    }
+
+    pub(crate) fn algorithm<V: Visit>(&self, column: &'static Column, value: &i32, visit: &mut V) {
+        if *value != 0 || self.delivered_zero(column) {
+            visit.algorithm(column, *value);
+        }
+    }
+
+    fn delivered_zero(&self, column: &Column) -> bool {
+        self.complete
+            && match column.presence {
+                Presence::Always => true,
+                Presence::NonZero | Presence::InfoNonZero(_) => false,
+                Presence::Attr(nr) => self.attributes >> nr & 1 != 0,
+                Presence::Info(end) => self.info_bytes >= end,
+            }
+    }
+}
+
+/// Bit 0 of `attributes`: the writer had every column enabled.
+pub(crate) const COMPLETE: u64 = 1;

@@ -1,0 +1,1 @@
+//! Where envelopes go: stdout, stderr, null and files.

@@ -1,0 +1,1 @@
+//! Where rows come from: the sock_diag readers.

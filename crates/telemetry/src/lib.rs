@@ -1,0 +1,1 @@
+//! Logging now; metrics, HTTP and profiles later.

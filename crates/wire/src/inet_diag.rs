@@ -1,0 +1,405 @@
+//! `struct inet_diag_msg` and its attributes as one borrowed view (`include/uapi/linux/inet_diag.h`).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::attrs::{AttrSet, Attrs, nr};
+use crate::bytes::{array, u32_ne, u64_ne};
+use crate::companions::{BbrInfo, DctcpInfo, MemInfo, SkMemInfo, VegasInfo};
+use crate::tcp_info::TcpInfo;
+use crate::ulp::{Ulp, until_zero};
+
+/// `TCPDIAG_GETSOCK`: type of the request for both families, and of its replies.
+pub const TCPDIAG_GETSOCK: u16 = 18;
+/// `SOCK_DIAG_BY_FAMILY`: type of the request for one family, and of its replies.
+pub const SOCK_DIAG_BY_FAMILY: u16 = 20;
+/// Bytes of `struct inet_diag_msg`.
+pub const MSG_BYTES: usize = 72;
+/// `AF_INET`.
+pub const AF_INET: u8 = 2;
+/// `AF_INET6`.
+pub const AF_INET6: u8 = 10;
+
+/// One socket as the kernel described it. Attributes outside the wanted set are skipped.
+#[derive(Copy, Clone, Debug)]
+pub struct InetDiag<'a> {
+    msg: &'a [u8; MSG_BYTES],
+    attributes: u32,
+    unknown_attributes: u16,
+    info: Option<&'a [u8]>,
+    meminfo: Option<&'a [u8]>,
+    skmeminfo: Option<&'a [u8]>,
+    cong: Option<&'a [u8]>,
+    vegas: Option<&'a [u8]>,
+    dctcp: Option<&'a [u8]>,
+    bbr: Option<&'a [u8]>,
+    ulp: Option<&'a [u8]>,
+    tos: Option<u8>,
+    tclass: Option<u8>,
+    shutdown: Option<u8>,
+    ipv6_only: Option<u8>,
+    mark: Option<u32>,
+    class_id: Option<u32>,
+    cgroup_id: Option<u64>,
+    sockopt: Option<u16>,
+}
+
+/// Why a message is no socket.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum DiagError {
+    /// Shorter than `inet_diag_msg`.
+    Short,
+    /// Neither `AF_INET` nor `AF_INET6`.
+    Family(u8),
+    /// An attribute's length makes no sense.
+    Attribute,
+}
+
+/// An address of one of the two families, as bytes in network order.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Address<'a> {
+    /// Four bytes.
+    V4(&'a [u8; 4]),
+    /// Sixteen bytes; IPv4-mapped ones stay as they are.
+    V6(&'a [u8; 16]),
+}
+
+impl<'a> InetDiag<'a> {
+    /// Views the payload of one message and reads the attributes in `wanted`.
+    ///
+    /// # Errors
+    /// [`DiagError`]: the message makes no sense; nothing of it may be used.
+    #[inline]
+    pub fn parse(payload: &'a [u8], wanted: AttrSet) -> Result<Self, DiagError> {
+        let (msg, rest) = payload.split_first_chunk::<MSG_BYTES>().ok_or(DiagError::Short)?;
+        let mut socket = Self {
+            msg,
+            attributes: 0,
+            unknown_attributes: 0,
+            info: None,
+            meminfo: None,
+            skmeminfo: None,
+            cong: None,
+            vegas: None,
+            dctcp: None,
+            bbr: None,
+            ulp: None,
+            tos: None,
+            tclass: None,
+            shutdown: None,
+            ipv6_only: None,
+            mark: None,
+            class_id: None,
+            cgroup_id: None,
+            sockopt: None,
+        };
+        if !matches!(socket.family(), AF_INET | AF_INET6) {
+            return Err(DiagError::Family(socket.family()));
+        }
+        for attr in Attrs::new(rest) {
+            let attr = attr.map_err(|_| DiagError::Attribute)?;
+            socket.take(attr.nr, attr.payload, wanted);
+        }
+        Ok(socket)
+    }
+
+    #[inline]
+    fn take(&mut self, number: u16, payload: &'a [u8], wanted: AttrSet) {
+        if !wanted.contains(number) && number != nr::SKV6ONLY {
+            self.unknown_attributes += u16::from(number > nr::SOCKOPT);
+            return;
+        }
+        match number {
+            nr::MEMINFO => self.meminfo = Some(payload),
+            nr::INFO => self.info = Some(payload),
+            nr::VEGASINFO => self.vegas = Some(payload),
+            nr::CONG => self.cong = Some(until_zero(payload)),
+            nr::TOS => self.tos = payload.first().copied(),
+            nr::TCLASS => self.tclass = payload.first().copied(),
+            nr::SKMEMINFO => self.skmeminfo = Some(payload),
+            nr::SHUTDOWN => self.shutdown = payload.first().copied(),
+            nr::DCTCPINFO => self.dctcp = Some(payload),
+            nr::SKV6ONLY => self.ipv6_only = payload.first().copied(),
+            nr::MARK => self.mark = u32_ne(payload, 0),
+            nr::BBRINFO => self.bbr = Some(payload),
+            nr::CLASS_ID => self.class_id = u32_ne(payload, 0),
+            nr::ULP_INFO => self.ulp = Some(payload),
+            nr::CGROUP_ID => self.cgroup_id = u64_ne(payload, 0),
+            nr::SOCKOPT => self.sockopt = array(payload, 0).map(u16::from_le_bytes),
+            _ => return,
+        }
+        self.attributes |= 1 << number;
+    }
+
+    /// The wanted attributes that came, a bit each at its `INET_DIAG_*` number.
+    pub fn attributes(&self) -> u32 {
+        self.attributes
+    }
+
+    /// Attributes with numbers beyond those known here.
+    pub fn unknown_attributes(&self) -> u16 {
+        self.unknown_attributes
+    }
+
+    /// `idiag_family`: [`AF_INET`] or [`AF_INET6`].
+    #[inline]
+    pub fn family(&self) -> u8 {
+        self.msg[0]
+    }
+
+    /// `idiag_state`.
+    #[inline]
+    pub fn state(&self) -> u8 {
+        self.msg[1]
+    }
+
+    /// `idiag_timer`: 0 off, 1 retransmit, 2 keepalive (SYN-ACK for requests), 3 time-wait, 4 zero window probe.
+    #[inline]
+    pub fn timer(&self) -> u8 {
+        self.msg[2]
+    }
+
+    /// `idiag_retrans`.
+    #[inline]
+    pub fn retrans(&self) -> u8 {
+        self.msg[3]
+    }
+
+    /// `idiag_sport`.
+    #[inline]
+    pub fn source_port(&self) -> u16 {
+        u16::from_be_bytes([self.msg[4], self.msg[5]])
+    }
+
+    /// `idiag_dport`; 0 for a listener.
+    #[inline]
+    pub fn destination_port(&self) -> u16 {
+        u16::from_be_bytes([self.msg[6], self.msg[7]])
+    }
+
+    /// `idiag_src`.
+    #[inline]
+    pub fn source(&self) -> Address<'a> {
+        self.address::<8>()
+    }
+
+    /// `idiag_dst`.
+    #[inline]
+    pub fn destination(&self) -> Address<'a> {
+        self.address::<24>()
+    }
+
+    /// `idiag_if`: the interface that the socket is bound to; 0 is none.
+    #[inline]
+    pub fn interface(&self) -> u32 {
+        self.word::<40>()
+    }
+
+    /// `idiag_cookie`: the same for the life of the socket, never given twice since boot. Low word first.
+    #[inline]
+    pub fn cookie(&self) -> u64 {
+        u64::from(self.word::<48>()) << 32 | u64::from(self.word::<44>())
+    }
+
+    /// `idiag_expires`, ms.
+    #[inline]
+    pub fn expires(&self) -> u32 {
+        self.word::<52>()
+    }
+
+    /// `idiag_rqueue`, bytes; for LISTEN the accept backlog, connections.
+    #[inline]
+    pub fn rqueue(&self) -> u32 {
+        self.word::<56>()
+    }
+
+    /// `idiag_wqueue`, bytes; for LISTEN the limit of the accept backlog, connections.
+    #[inline]
+    pub fn wqueue(&self) -> u32 {
+        self.word::<60>()
+    }
+
+    /// `idiag_uid`.
+    #[inline]
+    pub fn uid(&self) -> u32 {
+        self.word::<64>()
+    }
+
+    /// `idiag_inode`; 0 for sockets that no file holds.
+    #[inline]
+    pub fn inode(&self) -> u32 {
+        self.word::<68>()
+    }
+
+    /// `INET_DIAG_INFO`.
+    #[inline]
+    pub fn info(&self) -> Option<TcpInfo<'a>> {
+        self.info.map(TcpInfo::new)
+    }
+
+    /// `INET_DIAG_MEMINFO`.
+    pub fn meminfo(&self) -> Option<MemInfo<'a>> {
+        self.meminfo.map(MemInfo::new)
+    }
+
+    /// `INET_DIAG_SKMEMINFO`.
+    pub fn skmeminfo(&self) -> Option<SkMemInfo<'a>> {
+        self.skmeminfo.map(SkMemInfo::new)
+    }
+
+    /// `INET_DIAG_CONG`, the congestion control's name without the terminating zero.
+    pub fn cong(&self) -> Option<&'a [u8]> {
+        self.cong
+    }
+
+    /// `INET_DIAG_VEGASINFO`.
+    pub fn vegas(&self) -> Option<VegasInfo<'a>> {
+        self.vegas.map(VegasInfo::new)
+    }
+
+    /// `INET_DIAG_DCTCPINFO`.
+    pub fn dctcp(&self) -> Option<DctcpInfo<'a>> {
+        self.dctcp.map(DctcpInfo::new)
+    }
+
+    /// `INET_DIAG_BBRINFO`.
+    pub fn bbr(&self) -> Option<BbrInfo<'a>> {
+        self.bbr.map(BbrInfo::new)
+    }
+
+    /// `INET_DIAG_ULP_INFO`.
+    pub fn ulp(&self) -> Option<Ulp<'a>> {
+        self.ulp.map(Ulp::new)
+    }
+
+    /// `INET_DIAG_TOS`.
+    pub fn tos(&self) -> Option<u8> {
+        self.tos
+    }
+
+    /// `INET_DIAG_TCLASS`, IPv6.
+    pub fn tclass(&self) -> Option<u8> {
+        self.tclass
+    }
+
+    /// `INET_DIAG_SHUTDOWN`: bit 0 receive, bit 1 send.
+    pub fn shutdown(&self) -> Option<u8> {
+        self.shutdown
+    }
+
+    /// `INET_DIAG_SKV6ONLY`.
+    pub fn ipv6_only(&self) -> Option<u8> {
+        self.ipv6_only
+    }
+
+    /// `INET_DIAG_MARK`; needs `CAP_NET_ADMIN`.
+    pub fn mark(&self) -> Option<u32> {
+        self.mark
+    }
+
+    /// `INET_DIAG_CLASS_ID`.
+    pub fn class_id(&self) -> Option<u32> {
+        self.class_id
+    }
+
+    /// `INET_DIAG_CGROUP_ID`: inode of the cgroup v2 directory.
+    pub fn cgroup_id(&self) -> Option<u64> {
+        self.cgroup_id
+    }
+
+    /// `INET_DIAG_SOCKOPT`: the bit-fields of `struct inet_diag_sockopt`, first byte lowest.
+    pub fn sockopt(&self) -> Option<u16> {
+        self.sockopt
+    }
+
+    #[inline(always)]
+    fn address<const AT: usize>(&self) -> Address<'a> {
+        let (_, rest) = self.msg.split_at(AT);
+        if self.family() == AF_INET {
+            Address::V4(rest.first_chunk().expect("both addresses lie inside the 72 bytes"))
+        } else {
+            Address::V6(rest.first_chunk().expect("both addresses lie inside the 72 bytes"))
+        }
+    }
+
+    #[inline(always)]
+    fn word<const AT: usize>(&self) -> u32 {
+        u32_ne(self.msg, AT).expect("AT is a constant inside the 72 bytes")
+    }
+}
+
+impl<'a> Address<'a> {
+    /// The bytes in network order, 4 or 16.
+    #[inline]
+    pub fn octets(self) -> &'a [u8] {
+        match self {
+            Address::V4(bytes) => bytes,
+            Address::V6(bytes) => bytes,
+        }
+    }
+
+    /// As the standard library's type, for text.
+    pub fn ip(self) -> IpAddr {
+        match self {
+            Address::V4(bytes) => IpAddr::V4(Ipv4Addr::from(*bytes)),
+            Address::V6(bytes) => IpAddr::V6(Ipv6Addr::from(*bytes)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn msg(family: u8) -> Vec<u8> {
+        let mut bytes = vec![0u8; MSG_BYTES];
+        bytes[0] = family;
+        bytes[1] = 1;
+        bytes[4..8].copy_from_slice(&[0x1f, 0x90, 0x01, 0xbb]);
+        bytes[8..12].copy_from_slice(&[127, 0, 0, 1]);
+        bytes[24..28].copy_from_slice(&[10, 0, 0, 9]);
+        bytes[44..48].copy_from_slice(&0x1111_2222u32.to_ne_bytes());
+        bytes[48..52].copy_from_slice(&0x3333_4444u32.to_ne_bytes());
+        bytes
+    }
+
+    #[test]
+    fn ports_are_big_endian_and_the_cookie_has_its_low_word_first() {
+        let bytes = msg(AF_INET);
+        let socket = InetDiag::parse(&bytes, AttrSet::ALL).unwrap();
+        assert_eq!((socket.source_port(), socket.destination_port()), (8080, 443));
+        assert_eq!(socket.cookie(), 0x3333_4444_1111_2222);
+        assert_eq!(socket.source().octets(), [127, 0, 0, 1]);
+        assert_eq!(socket.destination().ip(), IpAddr::from([10, 0, 0, 9]));
+        assert_eq!(socket.attributes(), 0);
+    }
+
+    #[test]
+    fn an_ipv6_address_has_sixteen_bytes() {
+        let bytes = msg(AF_INET6);
+        assert_eq!(InetDiag::parse(&bytes, AttrSet::ALL).unwrap().source().octets().len(), 16);
+    }
+
+    #[test]
+    fn messages_that_are_no_sockets_are_told_apart() {
+        assert_eq!(InetDiag::parse(&[2; 71], AttrSet::ALL).unwrap_err(), DiagError::Short);
+        assert_eq!(InetDiag::parse(&msg(3), AttrSet::ALL).unwrap_err(), DiagError::Family(3));
+        let mut bytes = msg(AF_INET);
+        bytes.extend([0, 0, 1, 0]);
+        assert_eq!(InetDiag::parse(&bytes, AttrSet::ALL).unwrap_err(), DiagError::Attribute);
+    }
+
+    #[test]
+    fn only_wanted_attributes_are_kept_and_the_md5_key_never() {
+        let mut bytes = msg(AF_INET);
+        for (number, payload) in [(nr::MD5SIG, *b"key!"), (nr::MARK, 7u32.to_ne_bytes()), (nr::TOS, [8, 0, 0, 0]), (63, [0; 4])] {
+            bytes.extend(8u16.to_ne_bytes());
+            bytes.extend(number.to_ne_bytes());
+            bytes.extend(payload);
+        }
+        let socket = InetDiag::parse(&bytes, AttrSet::of(nr::MARK)).unwrap();
+        assert_eq!((socket.mark(), socket.tos()), (Some(7), None));
+        assert_eq!(socket.attributes(), 1 << nr::MARK);
+        assert_eq!(socket.unknown_attributes(), 1);
+        assert!(!format!("{:?}", InetDiag::parse(&bytes, AttrSet::ALL).unwrap()).contains("107, 101, 121"));
+    }
+}
