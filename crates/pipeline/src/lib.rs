@@ -1,1 +1,24 @@
-//! Contracts of the data plane: Source, Sink, bounded queue, ledger, schedule and stop.
+//! Contracts of the data plane: Source, Sink, the bounded queue between them, the ledger, the schedule and the stop.
+//!
+//! Nothing here knows a concrete source or sink. Data moves one way: a [`Source`] sends envelopes into the [`Outlet`],
+//! which puts each into the [`Queue`] of every sink of its encoding; a thread per sink takes them out.
+
+#![forbid(unsafe_code)]
+
+mod collect;
+mod ledger;
+mod outlet;
+mod queue;
+mod schedule;
+mod sink;
+mod source;
+mod stop;
+
+pub use collect::{Collection, Event, Summary, collect};
+pub use ledger::{DropReason, Ledger};
+pub use outlet::{Outlet, PollGate};
+pub use queue::{Delivery, Queue, QueueLimits, Take, WhenFull};
+pub use schedule::{Schedule, Tick};
+pub use sink::{SendError, Sink, SinkThread};
+pub use source::{Completeness, Incomplete, PartReport, Source};
+pub use stop::Stop;

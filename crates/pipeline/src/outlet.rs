@@ -1,0 +1,73 @@
+//! The outlet: where sources send envelopes; it knows which sinks want which encoding.
+
+use std::sync::Arc;
+
+use sockeye_record::Envelope;
+
+use crate::queue::Queue;
+use crate::stop::Stop;
+
+/// The queues behind each lane. A lane is one encoding in use: its rows are encoded once for all of its sinks.
+#[derive(Debug, Clone)]
+pub struct Outlet {
+    lanes: Arc<Vec<Vec<Queue>>>,
+    stop: Stop,
+}
+
+/// Whether a poll should begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PollGate {
+    /// At least one sink has room.
+    Open,
+    /// Every sink is above its high-water mark: ask the kernel later.
+    HighWater,
+    /// Every sink has ended for good.
+    Closed,
+}
+
+impl Outlet {
+    /// An outlet to these queues, by lane. Offers stop waiting for room when `stop` is requested.
+    pub fn new(lanes: Vec<Vec<Queue>>, stop: Stop) -> Self {
+        Self { lanes: Arc::new(lanes), stop }
+    }
+
+    /// How many lanes there are.
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Sends an envelope of lane `lane` to all of its sinks. What a sink has no room for is dropped and in its ledger.
+    pub fn send(&self, lane: usize, envelope: Envelope) {
+        let envelope = Arc::new(envelope);
+        for queue in self.lanes.get(lane).into_iter().flatten() {
+            // The queue's ledger has the reason.
+            let _ = queue.offer(Arc::clone(&envelope), &self.stop);
+        }
+    }
+
+    /// Decides about a poll, and pauses for its length the sinks that are too far behind while others are not.
+    pub fn begin_poll(&self) -> PollGate {
+        let (mut alive, mut ready) = (0, 0);
+        for queue in self.queues().filter(|queue| !queue.sink_gone()) {
+            let behind = queue.above_high_water();
+            queue.begin_poll(behind);
+            alive += 1;
+            ready += u32::from(!behind);
+        }
+        match (alive, ready) {
+            (0, _) => PollGate::Closed,
+            (_, 0) => PollGate::HighWater,
+            _ => PollGate::Open,
+        }
+    }
+
+    /// Tells every sink that a poll has ended.
+    pub fn end_of_poll(&self) {
+        self.queues().for_each(Queue::end_of_poll);
+    }
+
+    /// Every sink's queue.
+    pub fn queues(&self) -> impl Iterator<Item = &Queue> {
+        self.lanes.iter().flatten()
+    }
+}

@@ -1,0 +1,323 @@
+//! The queue of one sink: bounded in bytes, with the sink's ledger under the same lock.
+//!
+//! Bytes count from the offer until the sink has resolved the envelope, so what a client library holds is included.
+//! The lock is taken per envelope, never per row.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sockeye_record::Envelope;
+
+use crate::ledger::{DropReason, Ledger};
+use crate::stop::Stop;
+
+/// Bounds of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Bytes of all envelopes that are not resolved yet.
+    pub bytes: usize,
+    /// What an offer does when there is no room.
+    pub when_full: WhenFull,
+}
+
+/// What an offer does when there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Waits for as long as the sink lives and nobody asks to stop: for commands that run once.
+    Wait,
+    /// Waits while the sink moves, for at most this long in one poll; then drops the envelope. A sink that does not
+    /// move for [`STALL`] costs no more than that.
+    Drop {
+        /// Patience of one poll.
+        patience: Duration,
+    },
+}
+
+/// One sink's queue. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Queue(Arc<Shared>);
+
+/// An envelope in a sink's hands. It must say what became of it; if it is merely dropped, its rows count as
+/// [`DropReason::Rejected`].
+#[derive(Debug)]
+pub struct Delivery {
+    queue: Queue,
+    envelope: Arc<Envelope>,
+    resolved: bool,
+}
+
+/// What a sink's thread gets.
+#[derive(Debug)]
+pub enum Take {
+    /// An envelope.
+    Delivery(Delivery),
+    /// Everything of a poll has been taken.
+    EndOfPoll,
+    /// Nothing came in time.
+    Idle,
+    /// Nothing will come any more.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Shared {
+    name: String,
+    limits: QueueLimits,
+    inner: Mutex<Inner>,
+    filled: Condvar,
+    freed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    items: VecDeque<Item>,
+    ledger: Ledger,
+    pending_bytes: usize,
+    /// Grows whenever the sink takes or resolves something.
+    progress: u64,
+    patience: Duration,
+    stalled: bool,
+    paused: bool,
+    closed: bool,
+    sink_gone: bool,
+    flush_deadline: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Item {
+    Envelope(Arc<Envelope>),
+    EndOfPoll,
+}
+
+impl Queue {
+    /// An empty queue for the sink called `name`.
+    pub fn new(name: &str, limits: QueueLimits) -> Self {
+        let inner = Mutex::new(Inner::default());
+        Self(Arc::new(Shared { name: name.into(), limits, inner, filled: Condvar::new(), freed: Condvar::new() }))
+    }
+
+    /// The sink's name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The account as it is now.
+    pub fn ledger(&self) -> Ledger {
+        self.lock().ledger
+    }
+
+    /// Bytes not resolved yet.
+    pub fn pending_bytes(&self) -> usize {
+        self.lock().pending_bytes
+    }
+
+    /// Whether the sink has ended for good.
+    pub fn sink_gone(&self) -> bool {
+        self.lock().sink_gone
+    }
+
+    /// Half of its bytes are taken: time to stop asking the kernel.
+    pub fn above_high_water(&self) -> bool {
+        self.lock().pending_bytes > self.0.limits.bytes / 2
+    }
+
+    /// Begins a poll. A paused queue drops what the poll brings: it was above its mark, but other sinks were not.
+    pub(crate) fn begin_poll(&self, paused: bool) {
+        let mut inner = self.lock();
+        inner.paused = paused;
+        inner.patience = match self.0.limits.when_full {
+            WhenFull::Wait => Duration::MAX,
+            WhenFull::Drop { patience } => patience,
+        };
+    }
+
+    /// Offers an envelope: from here on its rows are read, and either in flight or dropped.
+    pub fn offer(&self, envelope: Arc<Envelope>, stop: &Stop) -> Result<(), DropReason> {
+        let (rows, bytes) = (envelope.rows(), envelope.bytes().len());
+        let mut inner = self.lock();
+        inner.ledger.read += rows;
+        let room;
+        (inner, room) = self.wait_for_room(inner, bytes, stop);
+        match room {
+            Ok(()) => {
+                inner.ledger.in_flight += rows;
+                inner.pending_bytes += bytes;
+                inner.items.push_back(Item::Envelope(envelope));
+                drop(inner);
+                self.0.filled.notify_one();
+            }
+            Err(reason) => inner.ledger.drop_rows(reason, rows),
+        }
+        room
+    }
+
+    fn wait_for_room<'q>(
+        &'q self,
+        mut inner: MutexGuard<'q, Inner>,
+        bytes: usize,
+        stop: &Stop,
+    ) -> (MutexGuard<'q, Inner>, Result<(), DropReason>) {
+        loop {
+            if inner.sink_gone {
+                return (inner, Err(DropReason::SinkClosed));
+            }
+            if inner.paused {
+                return (inner, Err(DropReason::HighWater));
+            }
+            // An envelope longer than the whole queue passes when it is alone; else it could never be delivered.
+            if inner.pending_bytes == 0 || inner.pending_bytes + bytes <= self.0.limits.bytes {
+                return (inner, Ok(()));
+            }
+            let waits = self.0.limits.when_full == WhenFull::Wait;
+            if stop.requested() || (!waits && (inner.stalled || inner.patience.is_zero())) {
+                return (inner, Err(DropReason::QueueFull));
+            }
+            let (progress, began) = (inner.progress, Instant::now());
+            let nap = STALL.min(inner.patience);
+            let timeout;
+            (inner, timeout) = self.0.freed.wait_timeout(inner, nap).unwrap_or_else(PoisonError::into_inner);
+            inner.patience = inner.patience.saturating_sub(began.elapsed());
+            inner.stalled = timeout.timed_out() && inner.progress == progress;
+        }
+    }
+
+    /// Tells the sink that everything of a poll has been offered.
+    pub fn end_of_poll(&self) {
+        let mut inner = self.lock();
+        if !inner.sink_gone {
+            inner.items.push_back(Item::EndOfPoll);
+            drop(inner);
+            self.0.filled.notify_one();
+        }
+    }
+
+    /// Nothing will be offered any more; the sink has until `flush_deadline` to deliver what is left.
+    pub fn close(&self, flush_deadline: Instant) {
+        let mut inner = self.lock();
+        inner.closed = true;
+        inner.flush_deadline = Some(flush_deadline);
+        drop(inner);
+        self.0.filled.notify_all();
+    }
+
+    /// The next thing for the sink; waits for at most `timeout`.
+    pub fn take(&self, timeout: Duration) -> Take {
+        let deadline = Instant::now() + timeout;
+        let mut inner = self.lock();
+        loop {
+            match inner.items.pop_front() {
+                Some(Item::EndOfPoll) => return Take::EndOfPoll,
+                Some(Item::Envelope(envelope)) => {
+                    inner.moved();
+                    return Take::Delivery(Delivery { queue: self.clone(), envelope, resolved: false });
+                }
+                None if inner.closed => return Take::Closed,
+                None => {}
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Take::Idle;
+            }
+            inner = self.0.filled.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// When the queue is closed: the time up to which deliveries are worth a try.
+    pub fn flush_deadline(&self) -> Option<Instant> {
+        self.lock().flush_deadline
+    }
+
+    /// Sleeps between two attempts; ends early when the queue is closed. False when the flush deadline has passed.
+    pub(crate) fn wait_to_retry(&self, nap: Duration) -> bool {
+        let inner = self.lock();
+        if inner.flush_deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return false;
+        }
+        // Offers wake this as well: a retry too early does no harm.
+        let until_deadline = inner.flush_deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let nap = until_deadline.map_or(nap, |left| nap.min(left));
+        drop(self.0.filled.wait_timeout(inner, nap).unwrap_or_else(PoisonError::into_inner));
+        true
+    }
+
+    /// The sink has ended: what waits, and everything offered from now on, is dropped for this reason.
+    pub fn abandon(&self, reason: DropReason) {
+        let mut inner = self.lock();
+        inner.sink_gone = true;
+        for item in std::mem::take(&mut inner.items) {
+            if let Item::Envelope(envelope) = item {
+                inner.resolve(&envelope);
+                inner.ledger.drop_rows(reason, envelope.rows());
+            }
+        }
+        drop(inner);
+        self.0.freed.notify_all();
+    }
+
+    fn resolve(&self, envelope: &Envelope, account: impl FnOnce(&mut Ledger, u64)) {
+        let mut inner = self.lock();
+        inner.resolve(envelope);
+        account(&mut inner.ledger, envelope.rows());
+        drop(inner);
+        self.0.freed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic anywhere ends the process; nothing here is left half done by one.
+        self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn moved(&mut self) {
+        self.progress += 1;
+        self.stalled = false;
+    }
+
+    fn resolve(&mut self, envelope: &Envelope) {
+        self.moved();
+        self.pending_bytes -= envelope.bytes().len();
+        self.ledger.in_flight -= envelope.rows();
+    }
+}
+
+impl Delivery {
+    /// The envelope's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.envelope.bytes()
+    }
+
+    /// Its rows.
+    pub fn rows(&self) -> u64 {
+        self.envelope.rows()
+    }
+
+    /// The other side has it.
+    pub fn delivered(mut self) {
+        self.resolved = true;
+        self.queue.resolve(&self.envelope, |ledger, rows| ledger.delivered += rows);
+    }
+
+    /// It is lost.
+    pub fn dropped(mut self, reason: DropReason) {
+        self.resolved = true;
+        self.queue.resolve(&self.envelope, |ledger, rows| ledger.drop_rows(reason, rows));
+    }
+
+    /// An attempt failed and will be made again.
+    pub(crate) fn retried(&self) {
+        self.queue.lock().ledger.retries += 1;
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if !self.resolved {
+            self.queue.resolve(&self.envelope, |ledger, rows| ledger.drop_rows(DropReason::Rejected, rows));
+        }
+    }
+}
+
+/// A sink that neither takes nor resolves anything for so long is not waited for.
+pub const STALL: Duration = Duration::from_millis(100);

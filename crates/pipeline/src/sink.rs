@@ -1,0 +1,198 @@
+//! Sink: where envelopes go; and the thread that serves one.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tracing::{debug, error, warn};
+
+use crate::ledger::DropReason;
+use crate::queue::{Delivery, Queue, Take};
+
+/// A place that takes envelopes. Lives on a thread of its own; may block, since nothing waits for it but its queue.
+pub trait Sink: Send {
+    /// Takes one envelope. Resolve it when the other side has it: now, or later from a callback.
+    ///
+    /// # Errors
+    /// [`SendError::Retry`]: nothing of it was delivered; it will be sent again after a pause.
+    /// [`SendError::Closed`]: the sink has ended for good.
+    fn send(&mut self, delivery: Delivery) -> Result<(), SendError>;
+
+    /// Everything of a poll has been sent.
+    fn end_of_poll(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Called a few times a second while nothing comes: for work that goes by the clock.
+    fn idle(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// SIGHUP: open again what somebody may have moved away.
+    fn reopen(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Nothing will be sent any more: flush, complete, close.
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Why an envelope was not taken. It comes back.
+#[derive(Debug)]
+pub enum SendError {
+    /// It may work later: a full disk, a broker away.
+    Retry(Delivery, io::Error),
+    /// It will never work again; `None` when that is nobody's fault (a reader that has seen enough).
+    Closed(Delivery, Option<io::Error>),
+}
+
+/// The thread that serves one sink.
+#[derive(Debug)]
+pub struct SinkThread {
+    queue: Queue,
+    reopen: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl SinkThread {
+    /// Starts serving `queue` with `sink`.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    pub fn spawn(queue: Queue, sink: Box<dyn Sink>) -> io::Result<Self> {
+        let reopen = Arc::new(AtomicBool::new(false));
+        let server = Server { queue: queue.clone(), sink, reopen: Arc::clone(&reopen), last_complaint: None };
+        let name = format!("sink-{}", queue.name());
+        let thread = thread::Builder::new().name(name.chars().take(15).collect()).spawn(move || server.serve())?;
+        Ok(Self { queue, reopen, thread })
+    }
+
+    /// The queue that it serves.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Asks the sink to open again what it writes to.
+    pub fn reopen(&self) {
+        self.reopen.store(true, Ordering::Release);
+    }
+
+    /// Waits for the sink to flush, until the deadline that its queue was closed with. What is left then is dropped
+    /// and counted; a sink stuck in a system call is left behind.
+    pub fn join(self) {
+        let deadline = self.queue.flush_deadline().unwrap_or_else(Instant::now) + GRACE;
+        while !self.thread.is_finished() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(2));
+        }
+        self.queue.abandon(DropReason::Shutdown);
+        if self.thread.is_finished() {
+            // A panic has ended the process already.
+            let _ = self.thread.join();
+        }
+    }
+}
+
+struct Server {
+    queue: Queue,
+    sink: Box<dyn Sink>,
+    reopen: Arc<AtomicBool>,
+    last_complaint: Option<Instant>,
+}
+
+impl Server {
+    fn serve(mut self) {
+        loop {
+            if self.reopen.swap(false, Ordering::AcqRel) {
+                let reopened = self.sink.reopen();
+                self.complain_about(reopened, "sink can't be reopened");
+            }
+            match self.queue.take(IDLE) {
+                Take::Delivery(delivery) => {
+                    if !self.send(delivery) {
+                        return;
+                    }
+                }
+                Take::EndOfPoll => {
+                    let flushed = self.sink.end_of_poll();
+                    if !self.went_well(flushed) {
+                        return;
+                    }
+                }
+                Take::Idle => {
+                    let done = self.sink.idle();
+                    self.complain_about(done, "sink's clock work failed");
+                }
+                Take::Closed => break,
+            }
+        }
+        let finished = self.sink.finish();
+        self.went_well(finished);
+    }
+
+    /// Sends until it is resolved, or for good not; false when the sink has ended.
+    fn send(&mut self, mut delivery: Delivery) -> bool {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.sink.send(delivery) {
+                Ok(()) => return true,
+                Err(SendError::Retry(back, error)) => {
+                    delivery = back;
+                    delivery.retried();
+                    self.complain_about(Err(error), "sink failed; trying again");
+                    if !self.queue.wait_to_retry(pause) {
+                        delivery.dropped(DropReason::Shutdown);
+                        self.queue.abandon(DropReason::Shutdown);
+                        return true;
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Err(SendError::Closed(back, error)) => {
+                    back.dropped(DropReason::SinkClosed);
+                    self.ended(error);
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// False when a sink that writes when a poll ends has lost its other side.
+    fn went_well(&mut self, result: io::Result<()>) -> bool {
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.ended(None);
+                false
+            }
+            other => {
+                self.complain_about(other, "sink failed");
+                true
+            }
+        }
+    }
+
+    fn ended(&self, error: Option<io::Error>) {
+        match error {
+            Some(error) => error!(sink = self.queue.name(), %error, "sink has ended; its rows are being lost"),
+            None => debug!(sink = self.queue.name(), "sink has ended: nobody reads it any more"),
+        }
+        self.queue.abandon(DropReason::SinkClosed);
+    }
+
+    /// One line a minute, however often it fails.
+    fn complain_about(&mut self, result: io::Result<()>, what: &str) {
+        let Err(error) = result else { return };
+        if self.last_complaint.is_none_or(|last| last.elapsed() >= COMPLAINT_INTERVAL) {
+            self.last_complaint = Some(Instant::now());
+            warn!(sink = self.queue.name(), %error, "{what}");
+        }
+    }
+}
+
+const IDLE: Duration = Duration::from_millis(200);
+const GRACE: Duration = Duration::from_millis(100);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
