@@ -1,0 +1,121 @@
+//! The reader threads: some for each namespace while there are enough, a shared pool for the others.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use sockeye_netns::{Changes, Netns, Scan, reconcile};
+use sockeye_pipeline::{Outlet, Stop};
+use sockeye_sys::netns::NetnsId;
+use tracing::{debug, warn};
+
+use super::reader::{Done, Job, ReaderThread, Shared};
+
+/// All readers. Threads come and go with the namespaces, and never hold one.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    shared: Arc<Shared>,
+    known: BTreeMap<NetnsId, Netns>,
+    pinned: BTreeMap<NetnsId, Vec<ReaderThread>>,
+    pool: Vec<ReaderThread>,
+    pool_jobs: (Sender<Job>, Receiver<Job>),
+}
+
+impl Readers {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let pool_jobs = unbounded();
+        Self { shared, known: BTreeMap::new(), pinned: BTreeMap::new(), pool: Vec::new(), pool_jobs }
+    }
+
+    /// Lets go of the threads of namespaces that have gone and gives threads to new ones.
+    pub(crate) fn reconcile(&mut self, scan: &Scan) {
+        let Changes { appeared, gone, renamed, kept } = reconcile(&self.known, scan);
+        for netns in &appeared {
+            debug!(netns = %netns.id, name = %netns.name, "namespace appeared");
+        }
+        for id in gone {
+            debug!(netns = %id, "namespace gone");
+            self.pinned.remove(&id);
+            self.known.remove(&id);
+        }
+        let found = appeared.into_iter().chain(renamed).chain(kept);
+        self.known.extend(found.map(|netns| (netns.id, netns.clone())));
+        let without: Vec<NetnsId> = self.known.keys().copied().filter(|id| !self.pinned.contains_key(id)).collect();
+        if !without.into_iter().all(|id| self.pin(id)) {
+            self.fill_pool();
+        }
+    }
+
+    /// Gives every namespace to its readers; returns how many jobs will be `done`.
+    pub(crate) fn dispatch(&self, outlet: &Outlet, stop: &Stop, done: &Sender<Done>) -> usize {
+        let mut jobs = 0;
+        for netns in self.known.values() {
+            let counter = Arc::new(AtomicU64::new(0));
+            let job = |part| Job {
+                netns: netns.clone(),
+                part,
+                counter: Arc::clone(&counter),
+                outlet: outlet.clone(),
+                stop: stop.clone(),
+                done: done.clone(),
+            };
+            if let Some(threads) = self.pinned.get(&netns.id) {
+                let count = u16::try_from(threads.len()).unwrap_or(u16::MAX);
+                for (index, thread) in (0..count).zip(threads) {
+                    thread.send(job((index, count)));
+                    jobs += 1;
+                }
+            } else {
+                // The receiver lives in `self`.
+                let _ = self.pool_jobs.0.send(job((0, 1)));
+                jobs += 1;
+            }
+        }
+        jobs
+    }
+
+    /// Starts the threads of one namespace; false when there are no more to start.
+    fn pin(&mut self, id: NetnsId) -> bool {
+        let wanted = usize::from(self.shared.settings.netlinkers);
+        let running: usize = self.pinned.values().map(Vec::len).sum();
+        if running + wanted > self.shared.settings.max_threads.saturating_sub(POOL_THREADS) {
+            return false;
+        }
+        let start = |index| ReaderThread::pinned(&format!("nl-{}-{index}", id.inode), &self.shared);
+        match (0..wanted).map(start).collect::<io::Result<Vec<_>>>() {
+            Ok(threads) => {
+                self.pinned.insert(id, threads);
+                true
+            }
+            Err(error) => {
+                warn!(%error, "no more reader threads; the remaining namespaces share a few");
+                false
+            }
+        }
+    }
+
+    fn fill_pool(&mut self) {
+        let running: usize = self.pinned.values().map(Vec::len).sum();
+        let room = self.shared.settings.max_threads.saturating_sub(running).max(1);
+        while self.pool.len() < POOL_THREADS.min(room) {
+            let name = format!("nl-pool-{}", self.pool.len());
+            match ReaderThread::pooled(&name, &self.shared, self.pool_jobs.1.clone()) {
+                Ok(thread) => self.pool.push(thread),
+                Err(error) if self.pool.is_empty() => panic!("not a single reader thread can be started: {error}"),
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        // Pool threads end when no sender is left, and are joined when the pool is dropped after this.
+        self.pool_jobs = unbounded();
+    }
+}
+
+/// Threads that namespaces without their own share; part of `max_threads`.
+const POOL_THREADS: usize = 4;

@@ -1,0 +1,376 @@
+//! One network namespace as a file descriptor: open it without side effects, identify it, enter it and come back.
+
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::stat::{FileStat, Mode, fstat, stat};
+use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
+
+/// Which network namespace: device and inode of its nsfs file.
+///
+/// The kernel reuses inodes. Two equal identities name the same namespace only while something (a file descriptor, a
+/// thread, a socket) holds it.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Ord, PartialOrd, Debug)]
+pub struct NetnsId {
+    /// Device of nsfs; one per host.
+    pub device: u64,
+    /// Inode on nsfs: the number in `net:[4026531840]`.
+    pub inode: u64,
+}
+
+impl fmt::Display for NetnsId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "netns:[{}]", self.inode)
+    }
+}
+
+impl From<&FileStat> for NetnsId {
+    fn from(stat: &FileStat) -> Self {
+        Self { device: stat.st_dev, inode: stat.st_ino }
+    }
+}
+
+/// An open network namespace. It keeps the namespace alive, so drop it at once after use.
+#[derive(Debug)]
+pub struct NetnsFd {
+    fd: OwnedFd,
+    id: NetnsId,
+}
+
+/// Why a path could not be opened as a network namespace.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A plain file, directory, FIFO, device: ignore it.
+    #[error("not a namespace file")]
+    NotNsfs,
+    /// A namespace, but not a network one: ignore it.
+    #[error("another kind of namespace")]
+    OtherKind,
+    /// It went away meanwhile, which is normal: look for another origin.
+    #[error("gone")]
+    Gone,
+    /// A capability is missing (`CAP_SYS_PTRACE` for another user's process): tell the operator.
+    #[error("permission denied")]
+    Denied,
+    /// Anything else, such as too many open files: try again at the next poll.
+    #[error("cannot open: {0}")]
+    Other(Errno),
+}
+
+impl From<Errno> for OpenError {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::ENOENT
+            | Errno::ESRCH
+            | Errno::ENOTDIR
+            | Errno::ENXIO
+            | Errno::ENODEV
+            | Errno::ESTALE => Self::Gone,
+            Errno::EACCES | Errno::EPERM => Self::Denied,
+            other => Self::Other(other),
+        }
+    }
+}
+
+/// Why a visit did not take place, or ended before it began. The thread is where it should be in every case.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum VisitError {
+    /// `setns` refused; `EPERM` means that `CAP_SYS_ADMIN` is missing.
+    #[error("cannot enter the namespace: {0}")]
+    Enter(Errno),
+    /// The thread came out elsewhere than asked for; nothing was run. Scan again.
+    #[error("asked for {wanted}, entered {found}")]
+    WrongNetns {
+        /// The identity of the target.
+        wanted: NetnsId,
+        /// Where the thread was after `setns`.
+        found: NetnsId,
+    },
+    /// The thread's own namespace cannot be read (is `/proc` mounted?); nothing was run.
+    #[error("cannot tell the thread's namespace: {0}")]
+    Unknown(Errno),
+}
+
+impl NetnsFd {
+    /// Opens a network namespace by a path: `/proc/<pid>/ns/net`, or a bind mount of it.
+    ///
+    /// Whatever else the path leads to is not touched: a FIFO does not block and a device driver is not called.
+    ///
+    /// # Errors
+    /// See [`OpenError`]: each variant is a different thing to do next.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::open_at(AT_FDCWD, path)
+    }
+
+    /// Like [`NetnsFd::open`], of a path that is relative to a directory.
+    pub fn open_at(directory: impl AsFd, path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let handle =
+            openat(directory, path.as_ref(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+        if fstatfs(&handle)?.filesystem_type() != NSFS_MAGIC {
+            return Err(OpenError::NotNsfs);
+        }
+        // Of the object that was just looked at: another open of the path could lead elsewhere.
+        let same = format!("/proc/self/fd/{}", handle.as_raw_fd());
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let fd = openat(AT_FDCWD, same.as_str(), flags, Mode::empty())?;
+        match namespace_type(fd.as_fd()) {
+            // Before Linux 4.11 there is no NS_GET_NSTYPE; setns(CLONE_NEWNET) refuses another kind.
+            Ok(CloneFlags::CLONE_NEWNET) | Err(Errno::ENOTTY) => {}
+            Ok(_) => return Err(OpenError::OtherKind),
+            Err(errno) => return Err(errno.into()),
+        }
+        let id = NetnsId::from(&fstat(&fd)?);
+        Ok(Self { fd, id })
+    }
+
+    /// Which namespace this is; certain for as long as `self` lives.
+    pub fn id(&self) -> NetnsId {
+        self.id
+    }
+}
+
+impl AsFd for NetnsFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The network namespace of the calling thread.
+pub fn current() -> Result<NetnsId, Errno> {
+    Ok(NetnsId::from(&stat("/proc/thread-self/ns/net")?))
+}
+
+/// Moves the calling thread, and only it, into a network namespace.
+///
+/// Prefer [`visit`], which also comes back. Never call this on a thread that does other work.
+pub fn enter(target: &NetnsFd) -> Result<(), Errno> {
+    setns(target, CloneFlags::CLONE_NEWNET)
+}
+
+/// Runs `f` with the calling thread inside `target`, then takes the thread to `home`.
+///
+/// That the thread is in `target` is checked before `f` runs: what `f` opens belongs to [`NetnsFd::id`] of `target`.
+/// A thread that is in `target` already is not moved, which needs no capability.
+///
+/// # Errors
+/// See [`VisitError`]; `f` has not run.
+///
+/// # Panics
+/// When the thread cannot go home. It would do its next work in a foreign namespace, so it may not go on; during the
+/// unwinding of a panic in `f` this aborts the process.
+pub fn visit<T>(target: &NetnsFd, home: &NetnsFd, f: impl FnOnce() -> T) -> Result<T, VisitError> {
+    let wanted = target.id();
+    if current().map_err(VisitError::Unknown)? == wanted {
+        return Ok(f());
+    }
+    enter(target).map_err(VisitError::Enter)?;
+    let _way_home = WayHome { home };
+    match current() {
+        Ok(found) if found == wanted => Ok(f()),
+        Ok(found) => Err(VisitError::WrongNetns { wanted, found }),
+        Err(errno) => Err(VisitError::Unknown(errno)),
+    }
+}
+
+struct WayHome<'fd> {
+    home: &'fd NetnsFd,
+}
+
+impl Drop for WayHome<'_> {
+    fn drop(&mut self) {
+        let home = self.home.id();
+        if let Err(errno) = enter(self.home) {
+            panic!("thread cannot return to its own network namespace {home}: {errno}");
+        }
+        let found = current();
+        assert!(
+            found == Ok(home),
+            "thread did not return to its own network namespace {home}: {found:?}"
+        );
+    }
+}
+
+#[expect(unsafe_code, reason = "nix has no wrapper for NS_GET_NSTYPE")]
+fn namespace_type(fd: BorrowedFd<'_>) -> Result<CloneFlags, Errno> {
+    // SAFETY: NS_GET_NSTYPE takes no argument and touches no memory of ours, and `fd` is open while it is borrowed.
+    let kind = unsafe { libc::ioctl(fd.as_raw_fd(), libc::NS_GET_NSTYPE) };
+    Errno::result(kind).map(CloneFlags::from_bits_retain)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use nix::sched::unshare;
+    use nix::unistd::mkfifo;
+
+    use super::*;
+
+    const OWN: &str = "/proc/thread-self/ns/net";
+
+    /// A namespace without a process or mount: it lives as long as the descriptor.
+    fn new_netns() -> NetnsFd {
+        thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            NetnsFd::open(OWN).unwrap()
+        })
+        .join()
+        .unwrap()
+    }
+
+    fn temp_path(name: &str) -> std::path::PathBuf {
+        std::env::temp_dir().join(format!("skn-sys-{}-{name}", std::process::id()))
+    }
+
+    #[test]
+    fn an_identity_is_displayed_by_its_inode() {
+        assert_eq!(NetnsId { device: 4, inode: 4_026_531_840 }.to_string(), "netns:[4026531840]");
+    }
+
+    #[test]
+    fn the_own_namespace_opens_as_the_current_one() {
+        let fd = NetnsFd::open(OWN).unwrap();
+        let link = std::fs::read_link(OWN).unwrap();
+        assert_eq!(format!("net:[{}]", fd.id().inode), link.to_str().unwrap());
+        assert_eq!(current(), Ok(fd.id()));
+    }
+
+    #[test]
+    fn a_namespace_opens_relative_to_a_process_directory() {
+        let process = File::open("/proc/self").unwrap();
+        assert_eq!(NetnsFd::open_at(&process, "ns/net").unwrap().id(), current().unwrap());
+    }
+
+    #[test]
+    fn a_plain_file_a_directory_and_a_device_are_not_nsfs() {
+        let file = temp_path("file");
+        File::create(&file).unwrap();
+        assert_eq!(NetnsFd::open(&file).unwrap_err(), OpenError::NotNsfs);
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(NetnsFd::open(std::env::temp_dir()).unwrap_err(), OpenError::NotNsfs);
+        assert_eq!(NetnsFd::open("/dev/null").unwrap_err(), OpenError::NotNsfs);
+    }
+
+    #[test]
+    fn a_fifo_without_a_writer_does_not_block() {
+        let fifo = temp_path("fifo");
+        mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+        let begin = Instant::now();
+        assert_eq!(NetnsFd::open(&fifo).unwrap_err(), OpenError::NotNsfs);
+        assert!(begin.elapsed() < Duration::from_secs(1));
+        std::fs::remove_file(&fifo).unwrap();
+    }
+
+    #[test]
+    fn a_namespace_of_another_kind_is_told_apart() {
+        assert_eq!(NetnsFd::open("/proc/self/ns/uts").unwrap_err(), OpenError::OtherKind);
+    }
+
+    #[test]
+    fn a_missing_path_is_gone() {
+        assert_eq!(NetnsFd::open("/proc/self/ns/no-such").unwrap_err(), OpenError::Gone);
+        assert_eq!(NetnsFd::open("/dev/null/net").unwrap_err(), OpenError::Gone);
+    }
+
+    #[test]
+    fn errors_of_permission_and_of_limits_are_told_apart() {
+        assert_eq!(OpenError::from(Errno::EACCES), OpenError::Denied);
+        assert_eq!(OpenError::from(Errno::EPERM), OpenError::Denied);
+        assert_eq!(OpenError::from(Errno::ESRCH), OpenError::Gone);
+        assert_eq!(OpenError::from(Errno::EMFILE), OpenError::Other(Errno::EMFILE));
+    }
+
+    #[test]
+    fn a_visit_of_the_own_namespace_needs_no_setns() {
+        let own = NetnsFd::open(OWN).unwrap();
+        // Going home to this would panic: the file is not a namespace.
+        let no_home = NetnsFd { fd: File::open("/dev/null").unwrap().into(), id: own.id() };
+        assert_eq!(visit(&own, &no_home, || 7), Ok(7));
+    }
+
+    #[test]
+    fn a_descriptor_that_is_no_namespace_cannot_be_entered() {
+        let home = NetnsFd::open(OWN).unwrap();
+        let target = NetnsFd {
+            fd: File::open("/dev/null").unwrap().into(),
+            id: NetnsId { device: 0, inode: 0 },
+        };
+        assert_eq!(
+            visit(&target, &home, || unreachable!()),
+            Err::<(), _>(VisitError::Enter(Errno::EINVAL))
+        );
+        assert_eq!(current(), Ok(home.id()));
+    }
+
+    #[test]
+    #[ignore = "needs root; `cargo xtask ci` runs it"]
+    fn a_visit_runs_inside_the_target_and_ends_at_home() {
+        let (home, target) = (NetnsFd::open(OWN).unwrap(), new_netns());
+        assert_ne!(home.id(), target.id());
+        let inside = visit(&target, &home, current).unwrap();
+        assert_eq!(inside, Ok(target.id()));
+        assert_eq!(current(), Ok(home.id()));
+    }
+
+    #[test]
+    #[ignore = "needs root; `cargo xtask ci` runs it"]
+    fn a_visit_that_comes_out_elsewhere_runs_nothing_and_ends_at_home() {
+        let (home, mut target) = (NetnsFd::open(OWN).unwrap(), new_netns());
+        let found = target.id;
+        target.id.inode += 1;
+        let wanted = target.id;
+        assert_eq!(
+            visit(&target, &home, || unreachable!()),
+            Err::<(), _>(VisitError::WrongNetns { wanted, found })
+        );
+        assert_eq!(current(), Ok(home.id()));
+    }
+
+    #[test]
+    #[ignore = "needs root; `cargo xtask ci` runs it"]
+    fn a_panic_inside_the_target_still_ends_at_home() {
+        let (home, target) = (NetnsFd::open(OWN).unwrap(), new_netns());
+        let inside = std::panic::AssertUnwindSafe(|| visit(&target, &home, || panic!("inside")));
+        assert!(std::panic::catch_unwind(inside).is_err());
+        assert_eq!(current(), Ok(home.id()));
+    }
+
+    #[test]
+    #[ignore = "needs root; `cargo xtask ci` runs it"]
+    fn a_thread_that_cannot_go_home_panics() {
+        let target = new_netns();
+        let lost = thread::spawn(move || {
+            let no_home =
+                NetnsFd { fd: File::open("/dev/null").unwrap().into(), id: current().unwrap() };
+            let _ = visit(&target, &no_home, || ());
+        });
+        let panic = lost.join().unwrap_err();
+        let message = panic.downcast_ref::<String>().unwrap();
+        assert!(
+            message.starts_with("thread cannot return to its own network namespace"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    #[ignore = "needs root; `cargo xtask ci` runs it"]
+    fn a_thread_that_comes_home_elsewhere_panics() {
+        let (target, elsewhere) = (new_netns(), new_netns());
+        let lost = thread::spawn(move || {
+            let not_home = NetnsFd { fd: elsewhere.fd, id: current().unwrap() };
+            let _ = visit(&target, &not_home, || ());
+        });
+        let panic = lost.join().unwrap_err();
+        let message = panic.downcast_ref::<String>().unwrap();
+        assert!(
+            message.starts_with("thread did not return to its own network namespace"),
+            "{message}"
+        );
+    }
+}
