@@ -70,7 +70,9 @@ impl Kits {
                 }
             }
         }
-        kits.into_iter().for_each(|kit| self.give_back(kit));
+        for kit in kits {
+            self.give_back(kit);
+        }
     }
 }
 

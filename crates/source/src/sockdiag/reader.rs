@@ -58,7 +58,9 @@ impl ReaderThread {
     /// A thread with jobs of its own.
     pub(crate) fn pinned(name: &str, shared: &Arc<Shared>) -> io::Result<Self> {
         let (sender, receiver) = bounded(1);
-        Ok(Self { jobs: Some(sender), ..Self::pooled(name, shared, receiver)? })
+        let mut reader = Self::pooled(name, shared, receiver)?;
+        reader.jobs = Some(sender);
+        Ok(reader)
     }
 
     /// A thread that takes its jobs from a channel that others take from as well.
