@@ -54,6 +54,11 @@ impl Ledger {
         self.dropped.iter().sum()
     }
 
+    /// Rows dropped for this reason.
+    pub fn dropped_for(&self, reason: DropReason) -> u64 {
+        self.dropped.get(reason as usize).copied().unwrap_or_default()
+    }
+
     /// Whether read = delivered + dropped + in flight.
     pub fn balances(&self) -> bool {
         self.read == self.delivered + self.dropped_rows() + self.in_flight

@@ -19,6 +19,6 @@ pub use ledger::{DropReason, Ledger};
 pub use outlet::{Outlet, PollGate};
 pub use queue::{Delivery, Queue, QueueLimits, Take, WhenFull};
 pub use schedule::{Schedule, Tick};
-pub use sink::{SendError, Sink, SinkThread};
+pub use sink::{Reopen, SendError, Sink, SinkThread};
 pub use source::{Completeness, Incomplete, PartReport, Source};
 pub use stop::Stop;

@@ -45,20 +45,21 @@ impl Outlet {
         }
     }
 
-    /// Decides about a poll, and pauses for its length the sinks that are too far behind while others are not.
+    /// Decides about a poll, and pauses for its length the sinks that are too far behind while others are not. A poll
+    /// that is not to begin pauses nobody: there may be sources that send between polls.
     pub fn begin_poll(&self) -> PollGate {
-        let (mut alive, mut ready) = (0, 0);
-        for queue in self.queues().filter(|queue| !queue.sink_gone()) {
-            let behind = queue.above_high_water();
+        let alive: Vec<(&Queue, bool)> =
+            self.queues().filter(|queue| !queue.sink_gone()).map(|queue| (queue, queue.above_high_water())).collect();
+        if alive.is_empty() {
+            return PollGate::Closed;
+        }
+        if alive.iter().all(|(_, behind)| *behind) {
+            return PollGate::HighWater;
+        }
+        for (queue, behind) in alive {
             queue.begin_poll(behind);
-            alive += 1;
-            ready += u32::from(!behind);
         }
-        match (alive, ready) {
-            (0, _) => PollGate::Closed,
-            (_, 0) => PollGate::HighWater,
-            _ => PollGate::Open,
-        }
+        PollGate::Open
     }
 
     /// Tells every sink that a poll has ended.

@@ -27,7 +27,7 @@ pub enum WhenFull {
     /// Waits for as long as the sink lives and nobody asks to stop: for commands that run once.
     Wait,
     /// Waits while the sink moves, for at most this long in one poll; then drops the envelope. A sink that does not
-    /// move for [`STALL`] costs no more than that.
+    /// move for 100 ms costs no more than that, until it moves again.
     Drop {
         /// Patience of one poll.
         patience: Duration,
@@ -39,7 +39,7 @@ pub enum WhenFull {
 pub struct Queue(Arc<Shared>);
 
 /// An envelope in a sink's hands. It must say what became of it; if it is merely dropped, its rows count as
-/// [`DropReason::Rejected`].
+/// [`DropReason::Rejected`], or as lost with the sink when that has ended.
 #[derive(Debug)]
 pub struct Delivery {
     queue: Queue,
@@ -76,12 +76,22 @@ struct Inner {
     pending_bytes: usize,
     /// Grows whenever the sink takes or resolves something.
     progress: u64,
+    /// What this poll may still wait, not counting the wait under way.
     patience: Duration,
+    waiting: Waiting,
     stalled: bool,
     paused: bool,
-    closed: bool,
-    sink_gone: bool,
+    /// Set when the queue is closed.
     flush_deadline: Option<Instant>,
+    /// Why nothing is taken any more.
+    gone: Option<DropReason>,
+}
+
+/// Offers that wait for room. Readers that wait at the same time lengthen the poll once, not once each.
+#[derive(Debug, Default)]
+struct Waiting {
+    offers: usize,
+    since: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -114,7 +124,7 @@ impl Queue {
 
     /// Whether the sink has ended for good.
     pub fn sink_gone(&self) -> bool {
-        self.lock().sink_gone
+        self.lock().gone.is_some()
     }
 
     /// Half of its bytes are taken: time to stop asking the kernel.
@@ -126,10 +136,8 @@ impl Queue {
     pub(crate) fn begin_poll(&self, paused: bool) {
         let mut inner = self.lock();
         inner.paused = paused;
-        inner.patience = match self.0.limits.when_full {
-            WhenFull::Wait => Duration::MAX,
-            WhenFull::Drop { patience } => patience,
-        };
+        inner.patience = self.patience();
+        inner.waiting.since = inner.waiting.since.map(|_| Instant::now());
     }
 
     /// Offers an envelope: from here on its rows are read, and either in flight or dropped.
@@ -137,17 +145,20 @@ impl Queue {
         let (rows, bytes) = (envelope.rows(), envelope.bytes().len());
         let mut inner = self.lock();
         inner.ledger.read += rows;
+        inner.ledger.in_flight += rows;
         let room;
         (inner, room) = self.wait_for_room(inner, bytes, stop);
         match room {
             Ok(()) => {
-                inner.ledger.in_flight += rows;
                 inner.pending_bytes += bytes;
                 inner.items.push_back(Item::Envelope(envelope));
                 drop(inner);
                 self.0.filled.notify_one();
             }
-            Err(reason) => inner.ledger.drop_rows(reason, rows),
+            Err(reason) => {
+                inner.ledger.in_flight -= rows;
+                inner.ledger.drop_rows(reason, rows);
+            }
         }
         room
     }
@@ -159,8 +170,8 @@ impl Queue {
         stop: &Stop,
     ) -> (MutexGuard<'q, Inner>, Result<(), DropReason>) {
         loop {
-            if inner.sink_gone {
-                return (inner, Err(DropReason::SinkClosed));
+            if let Some(reason) = inner.gone {
+                return (inner, Err(reason));
             }
             if inner.paused {
                 return (inner, Err(DropReason::HighWater));
@@ -169,23 +180,37 @@ impl Queue {
             if inner.pending_bytes == 0 || inner.pending_bytes + bytes <= self.0.limits.bytes {
                 return (inner, Ok(()));
             }
-            let waits = self.0.limits.when_full == WhenFull::Wait;
-            if stop.requested() || (!waits && (inner.stalled || inner.patience.is_zero())) {
+            let nap = match self.0.limits.when_full {
+                WhenFull::Wait => STALL,
+                WhenFull::Drop { .. } if inner.stalled => Duration::ZERO,
+                WhenFull::Drop { .. } => inner.patience_left().min(STALL),
+            };
+            if nap.is_zero() || stop.requested() {
                 return (inner, Err(DropReason::QueueFull));
             }
-            let (progress, began) = (inner.progress, Instant::now());
-            let nap = STALL.min(inner.patience);
+            let progress = inner.progress;
+            inner.begin_wait();
             let timeout;
             (inner, timeout) = self.0.freed.wait_timeout(inner, nap).unwrap_or_else(PoisonError::into_inner);
-            inner.patience = inner.patience.saturating_sub(began.elapsed());
-            inner.stalled = timeout.timed_out() && inner.progress == progress;
+            inner.end_wait();
+            // A patience shorter than this is no evidence.
+            inner.stalled |= nap == STALL && timeout.timed_out() && inner.progress == progress;
         }
     }
 
-    /// Tells the sink that everything of a poll has been offered.
+    fn patience(&self) -> Duration {
+        match self.0.limits.when_full {
+            WhenFull::Wait => Duration::MAX,
+            WhenFull::Drop { patience } => patience,
+        }
+    }
+
+    /// Tells the sink that everything of a poll has been offered. A pause ends with its poll.
     pub fn end_of_poll(&self) {
         let mut inner = self.lock();
-        if !inner.sink_gone {
+        inner.paused = false;
+        // Polls that brought nothing add nothing, or a stuck sink's queue would grow for ever.
+        if inner.gone.is_none() && !matches!(inner.items.back(), Some(Item::EndOfPoll)) {
             inner.items.push_back(Item::EndOfPoll);
             drop(inner);
             self.0.filled.notify_one();
@@ -195,7 +220,6 @@ impl Queue {
     /// Nothing will be offered any more; the sink has until `flush_deadline` to deliver what is left.
     pub fn close(&self, flush_deadline: Instant) {
         let mut inner = self.lock();
-        inner.closed = true;
         inner.flush_deadline = Some(flush_deadline);
         drop(inner);
         self.0.filled.notify_all();
@@ -212,7 +236,7 @@ impl Queue {
                     inner.moved();
                     return Take::Delivery(Delivery { queue: self.clone(), envelope, resolved: false });
                 }
-                None if inner.closed => return Take::Closed,
+                None if inner.gone.is_some() || inner.flush_deadline.is_some() => return Take::Closed,
                 None => {}
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -228,23 +252,31 @@ impl Queue {
         self.lock().flush_deadline
     }
 
-    /// Sleeps between two attempts; ends early when the queue is closed. False when the flush deadline has passed.
+    /// Sleeps between two attempts; ends early when the queue is closed meanwhile, or at the flush deadline. False when
+    /// that has passed already, or nobody waits for the sink any more.
     pub(crate) fn wait_to_retry(&self, nap: Duration) -> bool {
-        let inner = self.lock();
-        if inner.flush_deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return false;
+        let wake = Instant::now() + nap;
+        let mut inner = self.lock();
+        let closed = inner.flush_deadline.is_some();
+        loop {
+            let now = Instant::now();
+            if inner.gone.is_some() || inner.flush_deadline.is_some_and(|deadline| now >= deadline) {
+                return false;
+            }
+            if now >= wake || inner.flush_deadline.is_some() != closed {
+                return true;
+            }
+            // Offers wake this as well, and it sleeps on: a full disk is not tried again for every envelope.
+            let left = inner.flush_deadline.map_or(wake, |deadline| wake.min(deadline)) - now;
+            inner = self.0.filled.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        // Offers wake this as well: a retry too early does no harm.
-        let until_deadline = inner.flush_deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let nap = until_deadline.map_or(nap, |left| nap.min(left));
-        drop(self.0.filled.wait_timeout(inner, nap).unwrap_or_else(PoisonError::into_inner));
-        true
     }
 
-    /// The sink has ended: what waits, and everything offered from now on, is dropped for this reason.
+    /// The sink has ended: what waits, and everything offered from now on, is dropped for this reason. Only the first
+    /// reason counts.
     pub fn abandon(&self, reason: DropReason) {
         let mut inner = self.lock();
-        inner.sink_gone = true;
+        let reason = *inner.gone.get_or_insert(reason);
         for item in std::mem::take(&mut inner.items) {
             if let Item::Envelope(envelope) = item {
                 inner.resolve(&envelope);
@@ -253,6 +285,7 @@ impl Queue {
         }
         drop(inner);
         self.0.freed.notify_all();
+        self.0.filled.notify_all();
     }
 
     fn resolve(&self, envelope: &Envelope, account: impl FnOnce(&mut Ledger, u64)) {
@@ -270,6 +303,24 @@ impl Queue {
 }
 
 impl Inner {
+    fn patience_left(&self) -> Duration {
+        let under_way = self.waiting.since.map_or(Duration::ZERO, |since| since.elapsed());
+        self.patience.saturating_sub(under_way)
+    }
+
+    fn begin_wait(&mut self) {
+        self.waiting.offers += 1;
+        self.waiting.since.get_or_insert_with(Instant::now);
+    }
+
+    fn end_wait(&mut self) {
+        self.waiting.offers -= 1;
+        if self.waiting.offers == 0 {
+            self.patience = self.patience_left();
+            self.waiting.since = None;
+        }
+    }
+
     fn moved(&mut self) {
         self.progress += 1;
         self.stalled = false;
@@ -305,19 +356,35 @@ impl Delivery {
         self.queue.resolve(&self.envelope, |ledger, rows| ledger.drop_rows(reason, rows));
     }
 
-    /// An attempt failed and will be made again.
-    pub(crate) fn retried(&self) {
+    /// An attempt failed and will be made again. Counted by itself when [`crate::SendError::Retry`] is returned.
+    pub fn retried(&self) {
         self.queue.lock().ledger.retries += 1;
+    }
+
+    /// Bytes that the queue may hold, this envelope's included: a sink that gathers must let go long before.
+    pub fn queue_bytes(&self) -> usize {
+        self.queue.0.limits.bytes
+    }
+
+    /// Whether somebody waits for the room that this and others take.
+    pub fn holds_up_others(&self) -> bool {
+        self.queue.lock().waiting.offers > 0
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
         if !self.resolved {
-            self.queue.resolve(&self.envelope, |ledger, rows| ledger.drop_rows(DropReason::Rejected, rows));
+            let mut inner = self.queue.lock();
+            let late = inner.flush_deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            let reason = inner.gone.unwrap_or(if late { DropReason::Shutdown } else { DropReason::Rejected });
+            inner.resolve(&self.envelope);
+            inner.ledger.drop_rows(reason, self.envelope.rows());
+            drop(inner);
+            self.queue.0.freed.notify_all();
         }
     }
 }
 
 /// A sink that neither takes nor resolves anything for so long is not waited for.
-pub const STALL: Duration = Duration::from_millis(100);
+const STALL: Duration = Duration::from_millis(100);

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 /// The ticks of one daemon.
 #[derive(Debug)]
 pub struct Schedule {
-    start: Instant,
+    /// The last tick, before jitter.
+    tick: Instant,
     frequency: Duration,
     jitter: f64,
-    next: u32,
+    begun: bool,
 }
 
 /// When to poll next.
@@ -24,24 +25,30 @@ impl Schedule {
     /// The first tick is at `start`; each later one is put off by a random part of `jitter_percent` of `frequency`, so
     /// that ten thousand hosts that were started together do not poll together.
     pub fn new(start: Instant, frequency: Duration, jitter_percent: u8) -> Self {
-        Self { start, frequency, jitter: f64::from(jitter_percent.min(100)) / 100.0, next: 0 }
+        let frequency = frequency.max(SHORTEST);
+        Self { tick: start, frequency, jitter: f64::from(jitter_percent.min(100)) / 100.0, begun: false }
     }
 
     /// The first tick that is not in the past. `random` gives numbers from 0 to below 1.
     pub fn next(&mut self, now: Instant, mut random: impl FnMut() -> f64) -> Tick {
+        if !std::mem::replace(&mut self.begun, true) {
+            return Tick { at: self.tick, late: 0 };
+        }
         let mut late = 0;
         loop {
-            let nth = self.next;
-            self.next = self.next.saturating_add(1);
-            let delay = if nth == 0 { Duration::ZERO } else { self.frequency.mul_f64(self.jitter * random()) };
-            let at = self.start + self.frequency * nth + delay;
-            if nth == 0 || at >= now {
+            // Step by step from the last tick: a product with their number would end after 2^32 of them.
+            self.tick += self.frequency;
+            let at = self.tick + self.frequency.mul_f64(self.jitter * random());
+            if at >= now {
                 return Tick { at, late };
             }
             late += 1;
         }
     }
 }
+
+/// Below this a tick is no rest at all, and catching up would never end.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
@@ -65,6 +72,16 @@ mod tests {
         schedule.next(start, || 0.0);
         assert_eq!(schedule.next(start + 35 * SECOND, || 0.0), Tick { at: start + 40 * SECOND, late: 3 });
         assert_eq!(schedule.next(start + 41 * SECOND, || 0.0), Tick { at: start + 50 * SECOND, late: 0 });
+    }
+
+    #[test]
+    fn a_frequency_of_zero_neither_hangs_nor_panics() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start, Duration::ZERO, 100);
+        assert_eq!(schedule.next(start, || 0.0).at, start);
+        let millisecond = Duration::from_millis(1);
+        assert_eq!(schedule.next(start + SECOND, || 0.0), Tick { at: start + SECOND, late: 999 });
+        assert_eq!(schedule.next(start + SECOND, || 0.0), Tick { at: start + SECOND + millisecond, late: 0 });
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::ledger::DropReason;
 use crate::queue::{Delivery, Queue, Take};
@@ -21,6 +21,10 @@ pub trait Sink: Send {
     fn send(&mut self, delivery: Delivery) -> Result<(), SendError>;
 
     /// Everything of a poll has been sent.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::BrokenPipe`]: the sink has ended for good; quietly, unless the error wraps another. Any other
+    /// is logged, and the sink goes on. The same holds for the calls below.
     fn end_of_poll(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -35,7 +39,8 @@ pub trait Sink: Send {
         Ok(())
     }
 
-    /// Nothing will be sent any more: flush, complete, close.
+    /// Nothing will be sent any more: flush, complete, close. Called again after a pause while it fails, until the flush
+    /// deadline.
     fn finish(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -66,8 +71,8 @@ impl SinkThread {
     pub fn spawn(queue: Queue, sink: Box<dyn Sink>) -> io::Result<Self> {
         let reopen = Arc::new(AtomicBool::new(false));
         let server = Server { queue: queue.clone(), sink, reopen: Arc::clone(&reopen), last_complaint: None };
-        let name = format!("sink-{}", queue.name());
-        let thread = thread::Builder::new().name(name.chars().take(15).collect()).spawn(move || server.serve())?;
+        let name = format!("sink-{}", queue.name()).chars().filter(|char| *char != '\0').take(15).collect();
+        let thread = thread::Builder::new().name(name).spawn(move || server.serve())?;
         Ok(Self { queue, reopen, thread })
     }
 
@@ -76,9 +81,14 @@ impl SinkThread {
         &self.queue
     }
 
-    /// Asks the sink to open again what it writes to.
-    pub fn reopen(&self) {
-        self.reopen.store(true, Ordering::Release);
+    /// A handle that asks the sink to open again what it writes to.
+    pub fn reopen(&self) -> Reopen {
+        Reopen(Arc::clone(&self.reopen))
+    }
+
+    /// Whether the sink has ended: by itself, or after its queue was closed and is empty.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
     }
 
     /// Waits for the sink to flush, until the deadline that its queue was closed with. What is left then is dropped
@@ -96,6 +106,17 @@ impl SinkThread {
     }
 }
 
+/// Asks a sink to open again what it writes to.
+#[derive(Debug, Clone)]
+pub struct Reopen(Arc<AtomicBool>);
+
+impl Reopen {
+    /// It will be done before the next envelope, or within a fraction of a second.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 struct Server {
     queue: Queue,
     sink: Box<dyn Sink>,
@@ -106,10 +127,7 @@ struct Server {
 impl Server {
     fn serve(mut self) {
         loop {
-            if self.reopen.swap(false, Ordering::AcqRel) {
-                let reopened = self.sink.reopen();
-                self.complain_about(reopened, "sink can't be reopened");
-            }
+            self.reopen_if_asked();
             match self.queue.take(IDLE) {
                 Take::Delivery(delivery) => {
                     if !self.send(delivery) {
@@ -124,13 +142,36 @@ impl Server {
                 }
                 Take::Idle => {
                     let done = self.sink.idle();
-                    self.complain_about(done, "sink's clock work failed");
+                    if !self.went_well(done) {
+                        return;
+                    }
                 }
-                Take::Closed => break,
+                Take::Closed => return self.finish(),
             }
         }
-        let finished = self.sink.finish();
-        self.went_well(finished);
+    }
+
+    fn finish(&mut self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let finished = self.sink.finish();
+            let failed = finished.is_err();
+            if !self.went_well(finished) {
+                return;
+            }
+            if !failed || !self.queue.wait_to_retry(pause) {
+                break;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        self.queue.abandon(DropReason::Shutdown);
+    }
+
+    fn reopen_if_asked(&mut self) {
+        if self.reopen.swap(false, Ordering::AcqRel) {
+            let reopened = self.sink.reopen();
+            self.complain_about(reopened, "sink can't be reopened");
+        }
     }
 
     /// Sends until it is resolved, or for good not; false when the sink has ended.
@@ -138,7 +179,12 @@ impl Server {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.sink.send(delivery) {
-                Ok(()) => return true,
+                Ok(()) => {
+                    if pause > FIRST_PAUSE {
+                        info!(sink = self.queue.name(), "sink works again");
+                    }
+                    return true;
+                }
                 Err(SendError::Retry(back, error)) => {
                     delivery = back;
                     delivery.retried();
@@ -149,6 +195,8 @@ impl Server {
                         return true;
                     }
                     pause = (pause * 2).min(LONGEST_PAUSE);
+                    // What it writes to may be the very thing that has to be opened again.
+                    self.reopen_if_asked();
                 }
                 Err(SendError::Closed(back, error)) => {
                     back.dropped(DropReason::SinkClosed);
@@ -163,7 +211,7 @@ impl Server {
     fn went_well(&mut self, result: io::Result<()>) -> bool {
         match result {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                self.ended(None);
+                self.ended(error.get_ref().is_some().then_some(error));
                 false
             }
             other => {
@@ -174,9 +222,10 @@ impl Server {
     }
 
     fn ended(&self, error: Option<io::Error>) {
-        match error {
-            Some(error) => error!(sink = self.queue.name(), %error, "sink has ended; its rows are being lost"),
-            None => debug!(sink = self.queue.name(), "sink has ended: nobody reads it any more"),
+        if let Some(error) = error {
+            error!(sink = self.queue.name(), %error, "sink has ended; its rows are being lost");
+        } else {
+            debug!(sink = self.queue.name(), "sink has ended: nobody reads it any more");
         }
         self.queue.abandon(DropReason::SinkClosed);
     }
@@ -188,6 +237,13 @@ impl Server {
             self.last_complaint = Some(Instant::now());
             warn!(sink = self.queue.name(), %error, "{what}");
         }
+    }
+}
+
+/// Also when the sink panics: nobody waits for it for ever.
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.queue.abandon(DropReason::SinkClosed);
     }
 }
 

@@ -22,7 +22,8 @@ pub trait Source: Send {
     /// Reads everything once and sends it. Returns early, with incomplete parts, when `stop` is requested.
     fn poll(&mut self, outlet: &Outlet, stop: &Stop) -> Vec<PartReport>;
 
-    /// Called once, after the last poll: everything that was read is sent when it returns.
+    /// Called once, after the last poll: everything that was read is sent, and its threads have ended, when it returns.
+    /// The end need not come from `stop`: it may be the last of `--max-polls`, or of the sinks.
     fn finish(&mut self, _outlet: &Outlet) {}
 }
 

@@ -32,9 +32,13 @@ mod tests {
 
     #[test]
     fn kernel_names_have_the_numbers_of_the_wire_format() {
-        let numbers = ["cubic", "dctcp", "vegas", "prague", "bbr", "bbr2", "bbr3"].map(|n| number(n.as_bytes()));
+        let numbers = ["cubic", "dctcp", "vegas", "prague", "bbr", "bbr2", "bbr3"]
+            .map(|n| number(n.as_bytes()));
         assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7].map(Some));
         assert_eq!((number(b"reno"), number(b"")), (None, None));
-        assert_eq!((enum_name(5), enum_name(8), enum_name(-1)), (Some("CONGESTION_ALGORITHM_BBR1"), None, None));
+        assert_eq!(
+            (enum_name(5), enum_name(8), enum_name(-1)),
+            (Some("CONGESTION_ALGORITHM_BBR1"), None, None)
+        );
     }
 }

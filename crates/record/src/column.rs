@@ -45,12 +45,21 @@ pub enum Presence {
     Always,
     /// Zero or empty means absent.
     NonZero,
+    /// With the bit [`NSID`](crate::row::NSID) of the column `attributes`: 0 is an id like any other.
+    Nsid,
     /// With this attribute.
     Attr(u16),
     /// With a `tcp_info` of at least so many bytes.
     Info(u32),
     /// The same, where zero means absent as well (an infinite threshold, an unlimited rate).
     InfoNonZero(u32),
+}
+
+impl Presence {
+    /// Whether a row can have the column with zero in it.
+    pub(crate) const fn allows_zero(self) -> bool {
+        !matches!(self, Self::NonZero | Self::InfoNonZero(_))
+    }
 }
 
 /// What a number stands for, for people.
@@ -74,8 +83,17 @@ pub(crate) fn unfilled<C: ?Sized, T>(_: &C) -> Option<T> {
 
 /// Calls an accessor; exists so that closures in the table need no type annotations.
 #[inline(always)]
-pub(crate) fn apply<'c, C: ?Sized, T>(context: &'c C, accessor: impl FnOnce(&'c C) -> Option<T>) -> Option<T> {
+pub(crate) fn apply<'c, C: ?Sized, T>(
+    context: &'c C,
+    accessor: impl FnOnce(&'c C) -> Option<T>,
+) -> Option<T> {
     accessor(context)
+}
+
+/// Whether a value is zero or empty.
+#[inline(always)]
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Whether the accessor, as written, is not [`unfilled`].
@@ -84,12 +102,37 @@ pub(crate) const fn is_filled(accessor: &str) -> bool {
 }
 
 macro_rules! kind {
-    (u32) => { Kind::Uint32 };
-    (u64) => { Kind::Uint64 };
-    (i64) => { Kind::Int64 };
-    (str) => { Kind::String };
-    (bytes) => { Kind::Bytes };
-    (algorithm) => { Kind::Algorithm };
+    (u32) => {
+        Kind::Uint32
+    };
+    (u64) => {
+        Kind::Uint64
+    };
+    (i64) => {
+        Kind::Int64
+    };
+    (str) => {
+        Kind::String
+    };
+    (bytes) => {
+        Kind::Bytes
+    };
+    (algorithm) => {
+        Kind::Algorithm
+    };
+}
+
+/// A record's field the way that it is passed.
+macro_rules! recorded {
+    (@str $field:expr) => {
+        &$field
+    };
+    (@bytes $field:expr) => {
+        &$field
+    };
+    (@$kind:tt $field:expr) => {
+        $field
+    };
 }
 
 /// Turns the table into [`Column`]s and into the functions that walk a row.
@@ -118,7 +161,7 @@ macro_rules! columns {
 
         /// Every column, in the order of their numbers.
         pub static COLUMNS: [Column; COUNT] = {
-            use Presence::{Always, Attr, Info, InfoNonZero, NonZero};
+            use Presence::{Always, Attr, Info, InfoNonZero, NonZero, Nsid};
             [$(Column {
                 index: Index::$name as usize,
                 number: $number,
@@ -135,10 +178,12 @@ macro_rules! columns {
     };
     (@walk $walk:ident: $context:ty, $doc:literal; $($number:literal $name:ident: $kind:tt, $presence:expr, $meaning:ident, $unit:literal, $text:literal => $accessor:expr;)*) => {
         #[doc = $doc]
+        #[expect(clippy::indexing_slicing, reason = "an Index is a place in the table")]
         #[inline(always)]
         pub(crate) fn $walk<V: Visit>(context: &$context, selection: &Selection, visit: &mut V) {
             $(if selection.contains(Index::$name as usize)
                 && let Some(value) = apply(context, $accessor)
+                && (const { COLUMNS[Index::$name as usize].presence.allows_zero() } || !is_default(&value))
             {
                 visit.$kind(&COLUMNS[Index::$name as usize], value);
             })*
@@ -146,11 +191,12 @@ macro_rules! columns {
     };
     (@record $($number:literal $name:ident: $kind:tt, $presence:expr, $meaning:ident, $unit:literal, $text:literal => $accessor:expr;)*) => {
         /// The columns of a decoded record, as far as it tells that they were there.
+        #[expect(clippy::indexing_slicing, reason = "an Index is a place in the table")]
         pub(crate) fn record<V: Visit>(record: &XtcpFlatRecord, selection: &Selection, visit: &mut V) {
-            let recorded = Recorded::of(record);
+            let recorded = Recorded::of(record, selection.is_complete());
             $(if selection.contains(Index::$name as usize) {
                 let column = &COLUMNS[Index::$name as usize];
-                recorded.$kind(column, &record.$name, visit);
+                recorded.$kind(column, recorded!(@$kind record.$name), visit);
             })*
         }
     };

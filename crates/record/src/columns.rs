@@ -9,8 +9,8 @@
 use sockeye_wire::attrs::nr;
 
 use crate::algorithm;
-use crate::column::{Column, Kind, Meaning, Presence, apply, is_filled, unfilled};
-use crate::row::{DumpContext, SocketRow, finite_rate, finite_ssthresh, kernel_text, text};
+use crate::column::{Column, Kind, Meaning, Presence, apply, is_default, is_filled, unfilled};
+use crate::row::{DumpContext, SocketRow, finite_rate, finite_ssthresh, kernel_text};
 use crate::selection::Selection;
 use crate::v1::XtcpFlatRecord;
 use crate::visit::{Recorded, Visit};

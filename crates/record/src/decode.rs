@@ -12,6 +12,8 @@ use crate::v1::XtcpFlatRecord;
 pub struct Records<R> {
     input: BufReader<R>,
     offset: u64,
+    /// Where the envelope that is being read, or would be next, begins.
+    whole: u64,
     /// Bytes of the envelope that is being read.
     left: u64,
     row: Vec<u8>,
@@ -58,7 +60,14 @@ pub enum DecodeError {
 impl<R: Read> Records<R> {
     /// Reads from `input`.
     pub fn new(input: R) -> Self {
-        Self { input: BufReader::with_capacity(1 << 16, input), offset: 0, left: 0, row: Vec::new(), ended: false }
+        Self {
+            input: BufReader::with_capacity(1 << 16, input),
+            offset: 0,
+            whole: 0,
+            left: 0,
+            row: Vec::new(),
+            ended: false,
+        }
     }
 
     /// Bytes read so far.
@@ -70,6 +79,7 @@ impl<R: Read> Records<R> {
         loop {
             while self.left == 0 {
                 let offset = self.offset;
+                self.whole = offset;
                 if self.at_end()? {
                     return Ok(None);
                 }
@@ -93,7 +103,10 @@ impl<R: Read> Records<R> {
                 (field, 1) if field != 0 => self.skip(8, start)?,
                 (field, 5) if field != 0 => self.skip(4, start)?,
                 (field, wire_type) => {
-                    return Err(corrupt(start, format!("field {field} of wire type {wire_type} in an Envelope")));
+                    return Err(corrupt(
+                        start,
+                        format!("field {field} of wire type {wire_type} in an Envelope"),
+                    ));
                 }
             }
         }
@@ -102,7 +115,10 @@ impl<R: Read> Records<R> {
     fn row(&mut self, start: u64) -> Result<XtcpFlatRecord, DecodeError> {
         let len = self.inner_varint(start)?;
         if len > self.left {
-            return Err(corrupt(start, format!("a row of {len} bytes where the envelope has {} left", self.left)));
+            return Err(corrupt(
+                start,
+                format!("a row of {len} bytes where the envelope has {} left", self.left),
+            ));
         }
         if len > MAX_ROW_BYTES {
             return Err(corrupt(start, format!("a row of {len} bytes")));
@@ -115,7 +131,8 @@ impl<R: Read> Records<R> {
         if read < len {
             return Err(DecodeError::Truncated { offset: start, what: "row" });
         }
-        XtcpFlatRecord::decode(self.row.as_slice()).map_err(|error| DecodeError::Row { offset: start, error })
+        XtcpFlatRecord::decode(self.row.as_slice())
+            .map_err(|error| DecodeError::Row { offset: start, error })
     }
 
     /// A varint inside an envelope, which may not reach beyond it.
@@ -123,7 +140,10 @@ impl<R: Read> Records<R> {
         let before = self.offset;
         let value = self.varint(start, "row")?;
         let taken = self.offset - before;
-        self.left = self.left.checked_sub(taken).ok_or_else(|| corrupt(start, "a field reaches beyond its envelope".into()))?;
+        self.left = self
+            .left
+            .checked_sub(taken)
+            .ok_or_else(|| corrupt(start, "a field reaches beyond its envelope".into()))?;
         Ok(value)
     }
 
@@ -136,20 +156,30 @@ impl<R: Read> Records<R> {
             let byte = self.input.buffer().first().copied().unwrap_or_default();
             self.input.consume(1);
             self.offset += 1;
+            if shift == 63 && byte > 1 {
+                break;
+            }
             value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 return Ok(value);
             }
         }
-        Err(corrupt(start, "a varint longer than ten bytes".into()))
+        Err(corrupt(start, "a varint of more than 64 bits".into()))
     }
 
     fn skip(&mut self, len: u64, start: u64) -> Result<(), DecodeError> {
-        self.left = self.left.checked_sub(len).ok_or_else(|| corrupt(start, "a field reaches beyond its envelope".into()))?;
+        self.left = self
+            .left
+            .checked_sub(len)
+            .ok_or_else(|| corrupt(start, "a field reaches beyond its envelope".into()))?;
         let skipped = io::copy(&mut (&mut self.input).take(len), &mut io::sink());
         let skipped = skipped.map_err(|error| DecodeError::Io { offset: self.offset, error })?;
         self.offset += skipped;
-        if skipped < len { Err(DecodeError::Truncated { offset: start, what: ENVELOPE }) } else { Ok(()) }
+        if skipped < len {
+            Err(DecodeError::Truncated { offset: start, what: ENVELOPE })
+        } else {
+            Ok(())
+        }
     }
 
     fn at_end(&mut self) -> Result<bool, DecodeError> {
@@ -181,18 +211,12 @@ impl<R: Read> Iterator for Records<R> {
 /// Offset up to which a `protobufList` consists of whole envelopes, and the rows in them: where a torn tail begins.
 pub fn whole_prefix(input: impl Read) -> io::Result<u64> {
     let mut records = Records::new(input);
-    let mut whole = 0;
-    loop {
-        match records.next() {
-            Some(Ok(_) | Err(DecodeError::Row { .. })) => {
-                if records.left == 0 {
-                    whole = records.offset;
-                }
-            }
-            Some(Err(DecodeError::Io { error, .. })) => return Err(error),
-            Some(Err(_)) | None => return Ok(whole),
+    for record in &mut records {
+        if let Err(DecodeError::Io { error, .. }) = record {
+            return Err(error);
         }
     }
+    Ok(records.whole)
 }
 
 fn corrupt(offset: u64, what: String) -> DecodeError {
@@ -212,7 +236,9 @@ mod tests {
     fn list(hostnames: &[&[&str]]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for names in hostnames {
-            let row = names.iter().map(|name| XtcpFlatRecord { hostname: (*name).into(), ..Default::default() });
+            let row = names
+                .iter()
+                .map(|name| XtcpFlatRecord { hostname: (*name).into(), ..Default::default() });
             Envelope { row: row.collect() }.encode_length_delimited(&mut bytes).unwrap();
         }
         bytes
@@ -242,7 +268,10 @@ mod tests {
         for cut in first + 1..bytes.len() {
             let (rows, errors) = read(&bytes[..cut]);
             assert_eq!(rows.join(","), "a,b", "{cut}");
-            assert_eq!(errors, [format!("offset {}: truncated: the row that begins here is not whole", first + 1)]);
+            assert_eq!(
+                errors,
+                [format!("offset {}: truncated: the row that begins here is not whole", first + 1)]
+            );
         }
         assert_eq!(read(&bytes[..2]).0.len(), 0);
     }
@@ -264,9 +293,22 @@ mod tests {
         bytes.extend([3, 0x53, 0x53, 0x53]);
         let (rows, errors) = read(&bytes);
         assert_eq!(rows, ["a"]);
-        assert_eq!(errors, [format!("offset {}: not a protobufList: field 10 of wire type 3 in an Envelope", end + 1)]);
-        assert!(read(&[0xff; 11]).1[0].contains("a varint longer than ten bytes"));
-        assert!(read(&[2, 0x52, 9]).1[0].contains("a row of 9 bytes where the envelope has 0 left"));
+        assert_eq!(
+            errors,
+            [format!(
+                "offset {}: not a protobufList: field 10 of wire type 3 in an Envelope",
+                end + 1
+            )]
+        );
+        for noise in [&[0xff; 11][..], &[0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 2]] {
+            assert_eq!(
+                read(noise).1,
+                ["offset 0: not a protobufList: a varint of more than 64 bits"]
+            );
+        }
+        assert!(
+            read(&[2, 0x52, 9]).1[0].contains("a row of 9 bytes where the envelope has 0 left")
+        );
     }
 
     #[test]
@@ -276,5 +318,13 @@ mod tests {
         assert_eq!(whole_prefix(&bytes[..]).unwrap(), bytes.len() as u64);
         assert_eq!(whole_prefix(&bytes[..bytes.len() - 1]).unwrap(), first);
         assert_eq!(whole_prefix(&bytes[..3]).unwrap(), 0);
+        assert_eq!(whole_prefix(&[0, 0, 9][..]).unwrap(), 2, "an empty envelope is whole");
+        // A field that Sockeye does not know, behind the last row of its envelope.
+        let mut foreign = list(&[&["a"]]);
+        foreign[0] += 2;
+        foreign.extend([0x58, 1]);
+        let whole = foreign.len() as u64;
+        foreign.extend(&bytes[..5]);
+        assert_eq!(whole_prefix(&foreign[..]).unwrap(), whole);
     }
 }

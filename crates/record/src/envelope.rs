@@ -156,6 +156,12 @@ impl Builder {
     fn cut(&mut self, reason: CutReason, next: Vec<u8>) -> Envelope {
         let mut buffer = std::mem::replace(&mut self.buffer, next);
         let start = self.encoder.seal(&mut buffer);
-        Envelope { buffer, start, rows: std::mem::take(&mut self.rows), reason, pool: self.pool.clone() }
+        Envelope {
+            buffer,
+            start,
+            rows: std::mem::take(&mut self.rows),
+            reason,
+            pool: self.pool.clone(),
+        }
     }
 }

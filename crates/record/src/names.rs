@@ -37,7 +37,10 @@ mod tests {
     fn numbers_become_the_names_that_ss_uses() {
         assert_eq!(name(Meaning::State, 10), Some("LISTEN"));
         assert_eq!(name(Meaning::Timer, 4), Some("persist"));
-        assert_eq!((name(Meaning::CaState, 3), name(Meaning::CaState, 9)), (Some("recovery"), None));
+        assert_eq!(
+            (name(Meaning::CaState, 3), name(Meaning::CaState, 9)),
+            (Some("recovery"), None)
+        );
         assert_eq!((name(Meaning::Family, 10), name(Meaning::Plain, 1)), (Some("inet6"), None));
     }
 

@@ -47,17 +47,22 @@ pub struct SocketRow<'a> {
     pub(crate) record_counter: u64,
     pub(crate) socket_fd: u64,
     pub(crate) netlinker_id: u64,
-    /// Bit 0 of the column `attributes`; set by the encoder, which knows its columns.
-    pub(crate) complete: u64,
+    /// [`COMPLETE`] and [`NSID`] of the column `attributes`; set by the encoder, which knows its columns and the dump.
+    pub(crate) flags: u64,
 }
 
 impl<'a> SocketRow<'a> {
     /// A row of `socket`, read by reader `netlinker_id` through the socket `socket_fd`, number `record_counter` of
     /// its namespace and poll.
     #[inline]
-    pub fn new(socket: &'a InetDiag<'a>, record_counter: u64, socket_fd: u64, netlinker_id: u64) -> Self {
+    pub fn new(
+        socket: &'a InetDiag<'a>,
+        record_counter: u64,
+        socket_fd: u64,
+        netlinker_id: u64,
+    ) -> Self {
         let (info, ulp) = (socket.info(), socket.ulp());
-        Self { socket, info, ulp, record_counter, socket_fd, netlinker_id, complete: 0 }
+        Self { socket, info, ulp, record_counter, socket_fd, netlinker_id, flags: 0 }
     }
 }
 
@@ -70,22 +75,23 @@ pub const POLL: u32 = 1;
 /// `record_kind` of a socket that the kernel reported closed.
 pub const CLOSED: u32 = 2;
 
-/// `TCP_INFINITE_SSTHRESH` is no number of segments; 0 is what LISTEN has.
+/// Bit 0 of `attributes`: the writer had every column enabled, so what is missing was 0 where the row says that it came.
+pub(crate) const COMPLETE: u64 = 1;
+/// Bit 32 of `attributes`, beyond the kernel's numbers and only beside [`COMPLETE`]: the namespace has an nsid, and a
+/// missing one is 0.
+pub(crate) const NSID: u64 = 1 << 32;
+
+/// `TCP_INFINITE_SSTHRESH` is no number of segments. (Nor is 0, what LISTEN has; the column's presence says so.)
 pub(crate) fn finite_ssthresh(segments: u32) -> Option<u32> {
-    (segments != 0 && segments < 0x7fff_ffff).then_some(segments)
+    (segments < 0x7fff_ffff).then_some(segments)
 }
 
-/// All ones is "unlimited", and 0 "not set".
+/// All ones is "unlimited". (0 is "not set"; the column's presence says so.)
 pub(crate) fn finite_rate(bytes_per_second: u64) -> Option<u64> {
-    (bytes_per_second != 0 && bytes_per_second != u64::MAX).then_some(bytes_per_second)
-}
-
-/// An option that was not given is absent.
-pub(crate) fn text(text: &str) -> Option<&str> {
-    (!text.is_empty()).then_some(text)
+    (bytes_per_second != u64::MAX).then_some(bytes_per_second)
 }
 
 /// A name out of the kernel; they are ASCII, and anything else would break every format that holds text.
 pub(crate) fn kernel_text(bytes: &[u8]) -> Option<&str> {
-    std::str::from_utf8(bytes).ok().and_then(text)
+    std::str::from_utf8(bytes).ok()
 }

@@ -65,11 +65,16 @@ impl Selection {
             attrs = attrs.union(match column.presence {
                 Presence::Attr(number) => AttrSet::of(number),
                 Presence::Info(_) | Presence::InfoNonZero(_) => AttrSet::of(nr::INFO),
-                Presence::Always | Presence::NonZero => match column.name {
+                Presence::Always | Presence::NonZero | Presence::Nsid => match column.name {
                     "tcp_info_length" => AttrSet::of(nr::INFO),
-                    "congestion_algorithm_enum" => AttrSet::of(nr::CONG),
+                    "congestion_algorithm_string" | "congestion_algorithm_enum" => {
+                        AttrSet::of(nr::CONG)
+                    }
                     "attributes" => AttrSet::ALL,
-                    name if name.starts_with("ulp_") || name.starts_with("tls_") || name.starts_with("mptcp_") => {
+                    name if name.starts_with("ulp_")
+                        || name.starts_with("tls_")
+                        || name.starts_with("mptcp_") =>
+                    {
                         AttrSet::of(nr::ULP_INFO)
                     }
                     _ => AttrSet::NONE,
@@ -87,15 +92,15 @@ impl std::str::FromStr for Selection {
     fn from_str(text: &str) -> Result<Self, UnknownColumn> {
         let mut selection = Self::of([]);
         for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
-            let before = selection.order.len();
+            let mut known = false;
             let prefix = word.strip_suffix('*');
             for column in &COLUMNS {
                 if prefix.map_or(column.name == word, |prefix| column.name.starts_with(prefix)) {
                     selection.add(column.index);
+                    known = true;
                 }
             }
-            let named_twice = COLUMNS.iter().any(|column| column.name == word);
-            if selection.order.len() == before && !named_twice && prefix != Some("") {
+            if !known {
                 return Err(UnknownColumn(word.into()));
             }
         }
@@ -109,7 +114,11 @@ pub struct UnknownColumn(String);
 
 impl fmt::Display for UnknownColumn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let near: Vec<&str> = COLUMNS.iter().map(|column| column.name).filter(|name| name.contains(&self.0)).collect();
+        let near: Vec<&str> = COLUMNS
+            .iter()
+            .map(|column| column.name)
+            .filter(|name| name.contains(&self.0))
+            .collect();
         if self.0.is_empty() {
             f.write_str("no column named")?;
         } else {
@@ -130,13 +139,23 @@ mod tests {
     use super::*;
 
     fn names(text: &str) -> Vec<&'static str> {
-        text.parse::<Selection>().unwrap().order().iter().map(|index| COLUMNS[*index].name).collect()
+        text.parse::<Selection>()
+            .unwrap()
+            .order()
+            .iter()
+            .map(|index| COLUMNS[*index].name)
+            .collect()
     }
 
     #[test]
     fn columns_keep_the_order_in_which_they_were_named() {
         assert_eq!(names("tcp_info_rtt, hostname,tcp_info_rtt"), ["tcp_info_rtt", "hostname"]);
         assert_eq!(names("bbr_info_*,netns").len(), 6);
+        assert_eq!(
+            names("tcp_info_rtt_*,tcp_info_rtt_v*,tcp_info_rtt_var,tcp_info_rtt_*"),
+            ["tcp_info_rtt_var"]
+        );
+        assert_eq!(names("*,*").len(), COUNT);
     }
 
     #[test]
@@ -144,7 +163,10 @@ mod tests {
         let error = "hostname,rtt_var".parse::<Selection>().unwrap_err().to_string();
         assert_eq!(error, "unknown column \"rtt_var\"; near: tcp_info_rtt_var, or a prefix with *");
         let error = "qqq".parse::<Selection>().unwrap_err().to_string();
-        assert!(error.starts_with("unknown column \"qqq\"; allowed: schema_version, daemon_version, "), "{error}");
+        assert!(
+            error.starts_with("unknown column \"qqq\"; allowed: schema_version, daemon_version, "),
+            "{error}"
+        );
         assert!("zzz*".parse::<Selection>().is_err() && ",".parse::<Selection>().is_err());
     }
 
@@ -153,7 +175,11 @@ mod tests {
         let attrs = |text: &str| text.parse::<Selection>().unwrap().attrs();
         assert_eq!(attrs("hostname,inet_diag_msg_state"), AttrSet::NONE);
         assert_eq!(attrs("tcp_info_rtt"), "info".parse().unwrap());
-        assert_eq!(attrs("congestion_algorithm_enum,sk_mem_info_drops,tls_version"), "cong,skmem,ulp".parse().unwrap());
+        assert_eq!(attrs("congestion_algorithm_string"), "cong".parse().unwrap());
+        assert_eq!(
+            attrs("congestion_algorithm_enum,sk_mem_info_drops,tls_version"),
+            "cong,skmem,ulp".parse().unwrap()
+        );
         assert_eq!(Selection::filled().attrs().intersection(AttrSet::ALL), AttrSet::ALL);
     }
 

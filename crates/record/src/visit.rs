@@ -1,6 +1,8 @@
 //! Walking the columns of a row: what an encoder implements, and how a decoded record is walked the same way.
 
 use crate::column::{Column, Presence};
+use crate::columns::Index;
+use crate::row::{COMPLETE, NSID};
 use crate::v1::XtcpFlatRecord;
 
 /// Called once for each column that a row has, in the order of the table.
@@ -23,51 +25,64 @@ pub(crate) struct Recorded {
     complete: bool,
     attributes: u64,
     info_bytes: u32,
+    /// The column `attributes` as it is written again.
+    rewritten: u64,
 }
 
 impl Recorded {
-    pub(crate) fn of(record: &XtcpFlatRecord) -> Self {
+    /// `keeps_all`: whether the record is written again with all columns. If not, the next reader must not take what
+    /// is missing for zero.
+    pub(crate) fn of(record: &XtcpFlatRecord, keeps_all: bool) -> Self {
+        let attributes = record.attributes;
+        let rewritten = if keeps_all { attributes } else { attributes & !(COMPLETE | NSID) };
         Self {
-            complete: record.attributes & COMPLETE != 0,
-            attributes: record.attributes,
+            complete: attributes & COMPLETE != 0,
+            attributes,
             info_bytes: record.tcp_info_length,
+            rewritten,
         }
     }
 
-    pub(crate) fn u32<V: Visit>(&self, column: &'static Column, value: &u32, visit: &mut V) {
-        if *value != 0 || self.delivered_zero(column) {
-            visit.u32(column, *value);
+    pub(crate) fn u32<V: Visit>(&self, column: &'static Column, value: u32, visit: &mut V) {
+        if value != 0 || self.delivered_zero(column) {
+            visit.u32(column, value);
         }
     }
 
-    pub(crate) fn u64<V: Visit>(&self, column: &'static Column, value: &u64, visit: &mut V) {
-        if *value != 0 || self.delivered_zero(column) {
-            visit.u64(column, *value);
+    pub(crate) fn u64<V: Visit>(&self, column: &'static Column, value: u64, visit: &mut V) {
+        let value = if column.index == Index::attributes as usize { self.rewritten } else { value };
+        if value != 0 || self.delivered_zero(column) {
+            visit.u64(column, value);
         }
     }
 
-    pub(crate) fn i64<V: Visit>(&self, column: &'static Column, value: &i64, visit: &mut V) {
-        if *value != 0 || self.delivered_zero(column) {
-            visit.i64(column, *value);
+    pub(crate) fn i64<V: Visit>(&self, column: &'static Column, value: i64, visit: &mut V) {
+        if value != 0 || self.delivered_zero(column) {
+            visit.i64(column, value);
         }
     }
 
-    pub(crate) fn str<V: Visit>(&self, column: &'static Column, value: &String, visit: &mut V) {
-        if !value.is_empty() || self.delivered_zero(column) {
+    #[expect(
+        clippy::unused_self,
+        reason = "text is never there and empty: one way to call them all"
+    )]
+    pub(crate) fn str<V: Visit>(&self, column: &'static Column, value: &str, visit: &mut V) {
+        if !value.is_empty() {
             visit.str(column, value);
         }
     }
 
     #[expect(clippy::unused_self, reason = "an address is never empty: one way to call them all")]
-    pub(crate) fn bytes<V: Visit>(&self, column: &'static Column, value: &Vec<u8>, visit: &mut V) {
+    pub(crate) fn bytes<V: Visit>(&self, column: &'static Column, value: &[u8], visit: &mut V) {
         if !value.is_empty() {
             visit.bytes(column, value);
         }
     }
 
-    pub(crate) fn algorithm<V: Visit>(&self, column: &'static Column, value: &i32, visit: &mut V) {
-        if *value != 0 || self.delivered_zero(column) {
-            visit.algorithm(column, *value);
+    #[expect(clippy::unused_self, reason = "0 is no algorithm: one way to call them all")]
+    pub(crate) fn algorithm<V: Visit>(&self, column: &'static Column, value: i32, visit: &mut V) {
+        if value != 0 {
+            visit.algorithm(column, value);
         }
     }
 
@@ -76,11 +91,9 @@ impl Recorded {
             && match column.presence {
                 Presence::Always => true,
                 Presence::NonZero | Presence::InfoNonZero(_) => false,
+                Presence::Nsid => self.attributes & NSID != 0,
                 Presence::Attr(nr) => self.attributes >> nr & 1 != 0,
                 Presence::Info(end) => self.info_bytes >= end,
             }
     }
 }
-
-/// Bit 0 of `attributes`: the writer had every column enabled.
-pub(crate) const COMPLETE: u64 = 1;

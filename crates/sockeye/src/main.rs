@@ -1,1 +1,27 @@
-fn main() {}
+//! Sockeye: an eye on every socket.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod commands;
+mod config;
+mod exit;
+mod panic;
+mod privileges;
+mod signals;
+mod wire_up;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    panic::end_the_process();
+    exit::code(run())
+}
+
+fn run() -> Result<exit::Status, exit::Failure> {
+    let invocation = config::load(std::env::args_os().collect())?;
+    if invocation.print_config() {
+        return commands::print_config(&invocation);
+    }
+    commands::run(&invocation)
+}

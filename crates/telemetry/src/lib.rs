@@ -1,1 +1,5 @@
-//! Logging now; metrics, HTTP and profiles later.
+//! What Sockeye says about itself: logging now; metrics, HTTP and profiles later.
+
+#![forbid(unsafe_code)]
+
+pub mod logging;

@@ -6,7 +6,7 @@
 //! * What is true: [`load`] opens sockets and says what they are, [`ss`] asks iproute2, [`ss_compare`] compares.
 //! * Where: [`netns`], [`netns_anonymous`], [`veth`].
 //! * Which sockets: [`load`] for thousands, [`states`] for one in a given state.
-//! * What it cost: [`procfs`]. What the kernel said: [`pcap`].
+//! * What it cost: [`procfs`]. What the kernel said: [`pcap`]. What it might say: [`scripted`].
 
 pub mod generate;
 pub mod load;
@@ -16,6 +16,7 @@ pub mod netns_anonymous;
 pub mod pcap;
 pub mod proc_net_tcp;
 pub mod procfs;
+pub mod scripted;
 pub mod ss;
 pub mod ss_compare;
 pub mod ss_expect;

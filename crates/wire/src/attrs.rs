@@ -65,7 +65,9 @@ impl<'a> Iterator for Attrs<'a> {
             return None;
         }
         let all = std::mem::take(&mut self.0);
-        let (Some(len), Some(raw_nr)) = (u16_ne(all, 0), u16_ne(all, 2)) else { return Some(Err(BadAttr)) };
+        let (Some(len), Some(raw_nr)) = (u16_ne(all, 0), u16_ne(all, 2)) else {
+            return Some(Err(BadAttr));
+        };
         let len = usize::from(len);
         let Some(payload) = all.get(HEADER_BYTES..len) else { return Some(Err(BadAttr)) };
         // The next one starts at a multiple of four; the last one's padding may be missing.
@@ -82,6 +84,7 @@ impl AttrSet {
     /// All but `meminfo`, whose figures `skmem` has too.
     pub const DEFAULT: Self = Self(Self::ALL.0 & !mask(&[nr::MEMINFO]));
     /// Everything with a name.
+    #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
     pub const ALL: Self = {
         let mut bits = 0;
         let mut i = 0;
@@ -166,6 +169,7 @@ impl fmt::Display for UnknownAttr {
 
 impl std::error::Error for UnknownAttr {}
 
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 const fn mask(numbers: &[u16]) -> u32 {
     let mut bits = 0;
     let mut i = 0;
@@ -221,7 +225,10 @@ mod tests {
         bytes.extend(nr::CONG.to_ne_bytes());
         bytes.extend(*b"ab");
         let all: Vec<_> = Attrs::new(&bytes).map(Result::unwrap).collect();
-        assert_eq!(all, [Attr { nr: nr::TOS, payload: &[9] }, Attr { nr: nr::CONG, payload: b"ab" }]);
+        assert_eq!(
+            all,
+            [Attr { nr: nr::TOS, payload: &[9] }, Attr { nr: nr::CONG, payload: b"ab" }]
+        );
     }
 
     #[test]
@@ -251,7 +258,10 @@ mod tests {
         assert_eq!(bits("meminfo"), 1);
         assert_eq!((bits("info"), bits("ulp")), (2, 2));
         assert_eq!((bits("vegas"), bits("bbr"), bits("dctcp")), (4, 4, 4));
-        assert_eq!((bits("cong"), bits("tos"), bits("tc"), bits("classid"), bits("skmem")), (8, 16, 32, 32, 64));
+        assert_eq!(
+            (bits("cong"), bits("tos"), bits("tc"), bits("classid"), bits("skmem")),
+            (8, 16, 32, 32, 64)
+        );
         assert_eq!(bits("shut,cgroup,sockopt,mark,none"), 0);
         assert_eq!((bits("default"), bits("all")), (0b0111_1110, 0b0111_1111));
     }
@@ -259,7 +269,10 @@ mod tests {
     #[test]
     fn an_unknown_name_is_an_error_that_says_what_is_allowed() {
         let error = "info,foo".parse::<AttrSet>().unwrap_err().to_string();
-        assert_eq!(error, "unknown deserializer \"foo\"; allowed: default, all, none, info, cong, meminfo, skmem, bbr, \
-                           dctcp, vegas, tos, tc, shut, classid, cgroup, sockopt, mark, ulp");
+        assert_eq!(
+            error,
+            "unknown deserializer \"foo\"; allowed: default, all, none, info, cong, meminfo, skmem, bbr, \
+                           dctcp, vegas, tos, tc, shut, classid, cgroup, sockopt, mark, ulp"
+        );
     }
 }

@@ -3,12 +3,15 @@
 use crate::bytes::{u16_ne, u32_ne};
 
 macro_rules! view {
-    ($(#[$doc:meta])* $view:ident { $($offset:literal $name:ident: $type:tt, $field_doc:literal;)* }) => {
+    ($(#[$doc:meta])* $view:ident($bytes:literal) { $($offset:literal $name:ident: $type:tt, $field_doc:literal;)* }) => {
         $(#[$doc])*
         #[derive(Copy, Clone, Debug, PartialEq, Eq)]
         pub struct $view<'a>(&'a [u8]);
 
         impl<'a> $view<'a> {
+            /// Bytes of the whole struct.
+            pub const BYTES: usize = $bytes;
+
             /// Views an attribute's payload; what a short one lacks is absent.
             pub fn new(bytes: &'a [u8]) -> Self { Self(bytes) }
 
@@ -25,7 +28,7 @@ macro_rules! view {
 
 view! {
     /// `struct inet_diag_meminfo`, bytes.
-    MemInfo {
+    MemInfo(16) {
         0 rmem: u32, "Receive queue.";
         4 wmem: u32, "Write queue.";
         8 fmem: u32, "Forward allocation.";
@@ -35,7 +38,7 @@ view! {
 
 view! {
     /// `SK_MEMINFO_*` of `sock_diag.h`, bytes; shorter on kernels before 4.7.
-    SkMemInfo {
+    SkMemInfo(36) {
         0 rmem_alloc: u32, "Receive queue.";
         4 rcvbuf: u32, "`SO_RCVBUF`.";
         8 wmem_alloc: u32, "Send queue, in flight.";
@@ -50,7 +53,7 @@ view! {
 
 view! {
     /// `struct tcpvegas_info`.
-    VegasInfo {
+    VegasInfo(16) {
         0 enabled: u32, "1 while Vegas decides.";
         4 rtt_cnt: u32, "RTT samples in this round.";
         8 rtt_us: u32, "Last RTT, us.";
@@ -60,7 +63,7 @@ view! {
 
 view! {
     /// `struct tcp_dctcp_info`.
-    DctcpInfo {
+    DctcpInfo(16) {
         0 enabled: u16, "1 while DCTCP decides; 0 after falling back.";
         2 ce_state: u16, "Whether the last segment was CE-marked.";
         4 alpha: u32, "Share of marked bytes, 1024 is all.";
@@ -71,7 +74,7 @@ view! {
 
 view! {
     /// `struct tcp_bbr_info`.
-    BbrInfo {
+    BbrInfo(20) {
         0 bw_lo: u32, "Low word of the bandwidth estimate, bytes per second.";
         4 bw_hi: u32, "High word of it.";
         8 min_rtt_us: u32, "Lowest RTT, us.";
@@ -99,7 +102,9 @@ mod tests {
         bytes.extend(2u16.to_ne_bytes());
         bytes.extend((3..=5u32).flat_map(u32::to_ne_bytes));
         let info = DctcpInfo::new(&bytes);
-        assert_eq!((info.enabled(), info.ce_state(), info.alpha(), info.ab_ecn(), info.ab_tot()),
-            (Some(1), Some(2), Some(3), Some(4), Some(5)));
+        assert_eq!(
+            (info.enabled(), info.ce_state(), info.alpha(), info.ab_ecn(), info.ab_tot()),
+            (Some(1), Some(2), Some(3), Some(4), Some(5))
+        );
     }
 }

@@ -105,32 +105,37 @@ impl<'a> InetDiag<'a> {
     #[inline]
     fn take(&mut self, number: u16, payload: &'a [u8], wanted: AttrSet) {
         if !wanted.contains(number) && number != nr::SKV6ONLY {
-            self.unknown_attributes += u16::from(number > nr::SOCKOPT);
+            let unknown = u16::from(number > nr::SOCKOPT);
+            self.unknown_attributes = self.unknown_attributes.saturating_add(unknown);
             return;
         }
-        match number {
-            nr::MEMINFO => self.meminfo = Some(payload),
-            nr::INFO => self.info = Some(payload),
-            nr::VEGASINFO => self.vegas = Some(payload),
-            nr::CONG => self.cong = Some(until_zero(payload)),
-            nr::TOS => self.tos = payload.first().copied(),
-            nr::TCLASS => self.tclass = payload.first().copied(),
-            nr::SKMEMINFO => self.skmeminfo = Some(payload),
-            nr::SHUTDOWN => self.shutdown = payload.first().copied(),
-            nr::DCTCPINFO => self.dctcp = Some(payload),
-            nr::SKV6ONLY => self.ipv6_only = payload.first().copied(),
-            nr::MARK => self.mark = u32_ne(payload, 0),
-            nr::BBRINFO => self.bbr = Some(payload),
-            nr::CLASS_ID => self.class_id = u32_ne(payload, 0),
-            nr::ULP_INFO => self.ulp = Some(payload),
-            nr::CGROUP_ID => self.cgroup_id = u64_ne(payload, 0),
-            nr::SOCKOPT => self.sockopt = array(payload, 0).map(u16::from_le_bytes),
+        let whole = match number {
+            nr::MEMINFO => struct_of(&mut self.meminfo, payload, MemInfo::BYTES),
+            nr::INFO => struct_of(&mut self.info, payload, 0),
+            nr::VEGASINFO => struct_of(&mut self.vegas, payload, VegasInfo::BYTES),
+            nr::CONG => struct_of(&mut self.cong, until_zero(payload), 0),
+            nr::TOS => scalar(&mut self.tos, payload.first().copied()),
+            nr::TCLASS => scalar(&mut self.tclass, payload.first().copied()),
+            nr::SKMEMINFO => struct_of(&mut self.skmeminfo, payload, SkMemInfo::BYTES),
+            nr::SHUTDOWN => scalar(&mut self.shutdown, payload.first().copied()),
+            nr::DCTCPINFO => struct_of(&mut self.dctcp, payload, DctcpInfo::BYTES),
+            nr::SKV6ONLY => scalar(&mut self.ipv6_only, payload.first().copied()),
+            nr::MARK => scalar(&mut self.mark, u32_ne(payload, 0)),
+            nr::BBRINFO => struct_of(&mut self.bbr, payload, BbrInfo::BYTES),
+            nr::CLASS_ID => scalar(&mut self.class_id, u32_ne(payload, 0)),
+            nr::ULP_INFO => struct_of(&mut self.ulp, payload, 0),
+            nr::CGROUP_ID => scalar(&mut self.cgroup_id, u64_ne(payload, 0)),
+            nr::SOCKOPT => scalar(&mut self.sockopt, array(payload, 0).map(u16::from_le_bytes)),
             _ => return,
-        }
-        self.attributes |= 1 << number;
+        };
+        let bit = 1 << number;
+        self.attributes = if whole { self.attributes | bit } else { self.attributes & !bit };
     }
 
-    /// The wanted attributes that came, a bit each at its `INET_DIAG_*` number.
+    /// The wanted attributes that came whole, a bit each at its `INET_DIAG_*` number.
+    ///
+    /// An old kernel's shorter struct is read as far as it goes and has no bit: with the bit, a field that is missing
+    /// later means that it was 0. `INFO`, `CONG` and `ULP_INFO` have no fixed length and always have theirs.
     pub fn attributes(&self) -> u32 {
         self.attributes
     }
@@ -346,6 +351,21 @@ impl<'a> Address<'a> {
     }
 }
 
+/// Keeps a struct's bytes; whether they are at least `bytes`.
+#[inline(always)]
+fn struct_of<'a>(place: &mut Option<&'a [u8]>, payload: &'a [u8], bytes: usize) -> bool {
+    *place = Some(payload);
+    payload.len() >= bytes
+}
+
+/// Keeps a value; whether there is one.
+#[inline(always)]
+fn scalar<T>(place: &mut Option<T>, value: Option<T>) -> bool {
+    let whole = value.is_some();
+    *place = value;
+    whole
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -388,10 +408,59 @@ mod tests {
         assert_eq!(InetDiag::parse(&bytes, AttrSet::ALL).unwrap_err(), DiagError::Attribute);
     }
 
+    fn with(attributes: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut bytes = msg(AF_INET);
+        for (number, payload) in attributes {
+            bytes.extend(u16::try_from(4 + payload.len()).unwrap().to_ne_bytes());
+            bytes.extend(number.to_ne_bytes());
+            bytes.extend(*payload);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_short_attribute_is_read_as_far_as_it_goes_and_has_no_bit() {
+        let bytes = with(&[
+            (nr::SKMEMINFO, &[1; 32]),
+            (nr::MARK, &[7, 7]),
+            (nr::TOS, &[]),
+            (nr::CONG, b"\0"),
+        ]);
+        let socket = InetDiag::parse(&bytes, AttrSet::ALL).unwrap();
+        let skmem = socket.skmeminfo().unwrap();
+        assert_eq!((skmem.backlog(), skmem.drops()), (Some(0x0101_0101), None));
+        assert_eq!((socket.mark(), socket.tos(), socket.cong()), (None, None, Some(&[][..])));
+        assert_eq!(socket.attributes(), 1 << nr::CONG);
+    }
+
+    #[test]
+    fn of_an_attribute_that_comes_twice_the_last_one_counts() {
+        let bytes =
+            with(&[(nr::MARK, &[7; 4]), (nr::TOS, &[1]), (nr::TOS, &[2]), (nr::MARK, &[7])]);
+        let socket = InetDiag::parse(&bytes, AttrSet::ALL).unwrap();
+        assert_eq!(
+            (socket.mark(), socket.tos(), socket.attributes()),
+            (None, Some(2), 1 << nr::TOS)
+        );
+    }
+
+    #[test]
+    fn more_unknown_attributes_than_a_counter_holds_do_not_panic() {
+        let mut bytes = msg(AF_INET);
+        bytes.extend([4u16.to_ne_bytes(), 60u16.to_ne_bytes()].concat().repeat(0x1_0001));
+        assert_eq!(InetDiag::parse(&bytes, AttrSet::ALL).unwrap().unknown_attributes(), u16::MAX);
+    }
+
     #[test]
     fn only_wanted_attributes_are_kept_and_the_md5_key_never() {
         let mut bytes = msg(AF_INET);
-        for (number, payload) in [(nr::MD5SIG, *b"key!"), (nr::MARK, 7u32.to_ne_bytes()), (nr::TOS, [8, 0, 0, 0]), (63, [0; 4])] {
+        for (number, payload) in [
+            (nr::MD5SIG, *b"key!"),
+            (nr::MARK, 7u32.to_ne_bytes()),
+            (nr::TOS, [8, 0, 0, 0]),
+            (63, [0; 4]),
+        ] {
             bytes.extend(8u16.to_ne_bytes());
             bytes.extend(number.to_ne_bytes());
             bytes.extend(payload);
@@ -400,6 +469,9 @@ mod tests {
         assert_eq!((socket.mark(), socket.tos()), (Some(7), None));
         assert_eq!(socket.attributes(), 1 << nr::MARK);
         assert_eq!(socket.unknown_attributes(), 1);
-        assert!(!format!("{:?}", InetDiag::parse(&bytes, AttrSet::ALL).unwrap()).contains("107, 101, 121"));
+        assert!(
+            !format!("{:?}", InetDiag::parse(&bytes, AttrSet::ALL).unwrap())
+                .contains("107, 101, 121")
+        );
     }
 }

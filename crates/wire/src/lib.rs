@@ -6,8 +6,8 @@
 
 #![forbid(unsafe_code)]
 
-mod bytes;
 pub mod attrs;
+mod bytes;
 pub mod companions;
 pub mod inet_diag;
 pub mod netlink;

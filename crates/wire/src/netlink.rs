@@ -37,7 +37,9 @@ impl Message<'_> {
     ///
     /// The kernel sends it negated. A positive number in its place is passed on as it is.
     pub fn errno(&self) -> Option<i32> {
-        array(self.payload, 0).map(i32::from_ne_bytes).map(|raw| raw.checked_abs().unwrap_or(i32::MAX))
+        array(self.payload, 0)
+            .map(i32::from_ne_bytes)
+            .map(|raw| raw.checked_abs().unwrap_or(i32::MAX))
     }
 
     /// The kernel says that the dump that this belongs to is inconsistent.
@@ -112,7 +114,8 @@ impl<'a> Iterator for Messages<'a> {
         match self.cut(rest) {
             Ok((message, end)) => {
                 // Messages start at multiples of four; the padding is not part of nlmsg_len, and may be missing at the end.
-                self.offset = self.offset.saturating_add(end.next_multiple_of(4)).min(self.chunk.len());
+                self.offset =
+                    self.offset.saturating_add(end.next_multiple_of(4)).min(self.chunk.len());
                 Some(Ok(message))
             }
             Err(error) => {

@@ -80,7 +80,8 @@ impl RequestBytes {
     /// An operation is `{ u8 code, u8 yes, u16 no }`; the port stands in the `no` of a second one behind it. A filter
     /// matches by running to its end and fails by jumping four bytes beyond it (`inet_diag_bc_run`).
     fn put_ports(&mut self, range: PortRange) {
-        let operations: [(u8, u16); 2] = [(INET_DIAG_BC_S_GE, range.low), (INET_DIAG_BC_S_LE, range.high)];
+        let operations: [(u8, u16); 2] =
+            [(INET_DIAG_BC_S_GE, range.low), (INET_DIAG_BC_S_LE, range.high)];
         let total = OPERATION_BYTES * 2 * u16::try_from(operations.len()).expect("two");
         self.put(&(total + 4).to_ne_bytes());
         self.put(&INET_DIAG_REQ_BYTECODE.to_ne_bytes());
@@ -96,7 +97,10 @@ impl RequestBytes {
 
     fn put(&mut self, bytes: &[u8]) {
         let end = self.len + bytes.len();
-        self.bytes.get_mut(self.len..end).expect("MAX_BYTES holds the longest request").copy_from_slice(bytes);
+        self.bytes
+            .get_mut(self.len..end)
+            .expect("MAX_BYTES holds the longest request")
+            .copy_from_slice(bytes);
         self.len = end;
     }
 }
@@ -116,7 +120,8 @@ mod tests {
 
     #[test]
     fn a_request_without_ports_is_a_header_and_inet_diag_req() {
-        let request = Request { states: StateSet::DEFAULT, attrs: AttrSet::DEFAULT, ports: None }.encode(77);
+        let request =
+            Request { states: StateSet::DEFAULT, attrs: AttrSet::DEFAULT, ports: None }.encode(77);
         let bytes = request.as_bytes();
         assert_eq!(bytes.len(), 76);
         assert_eq!(bytes[0..4], 76u32.to_ne_bytes());

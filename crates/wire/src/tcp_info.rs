@@ -64,7 +64,8 @@ impl<'a> TcpInfo<'a> {
     #[inline]
     pub fn fastopen_client_fail(&self) -> Option<u8> {
         self.rcv_ooopack()?;
-        self.byte(7).map(|byte| (if cfg!(target_endian = "little") { byte >> 1 } else { byte >> 5 }) & 3)
+        self.byte(7)
+            .map(|byte| (if cfg!(target_endian = "little") { byte >> 1 } else { byte >> 5 }) & 3)
     }
 
     #[inline(always)]
@@ -74,10 +75,18 @@ impl<'a> TcpInfo<'a> {
 }
 
 macro_rules! read {
-    (u8, $info:expr, $offset:literal) => { $info.byte($offset) };
-    (u16, $info:expr, $offset:literal) => { u16_ne($info.0, $offset) };
-    (u32, $info:expr, $offset:literal) => { u32_ne($info.0, $offset) };
-    (u64, $info:expr, $offset:literal) => { u64_ne($info.0, $offset) };
+    (u8, $info:expr, $offset:literal) => {
+        $info.byte($offset)
+    };
+    (u16, $info:expr, $offset:literal) => {
+        u16_ne($info.0, $offset)
+    };
+    (u32, $info:expr, $offset:literal) => {
+        u32_ne($info.0, $offset)
+    };
+    (u64, $info:expr, $offset:literal) => {
+        u64_ne($info.0, $offset)
+    };
 }
 
 macro_rules! tcp_info {
@@ -217,9 +226,15 @@ mod tests {
         let bytes: Vec<u8> = (0..=255).collect();
         let info = TcpInfo::new(&bytes[..104]);
         assert_eq!(info.total_retrans(), Some(u32::from_ne_bytes([100, 101, 102, 103])));
-        assert_eq!((info.pacing_rate(), info.rcv_ooopack(), info.delivery_rate_app_limited()), (None, None, None));
+        assert_eq!(
+            (info.pacing_rate(), info.rcv_ooopack(), info.delivery_rate_app_limited()),
+            (None, None, None)
+        );
         assert_eq!(TcpInfo::new(&bytes[..227]).rcv_ooopack(), None);
-        assert_eq!(TcpInfo::new(&bytes[..228]).rcv_ooopack(), Some(u32::from_ne_bytes([224, 225, 226, 227])));
+        assert_eq!(
+            TcpInfo::new(&bytes[..228]).rcv_ooopack(),
+            Some(u32::from_ne_bytes([224, 225, 226, 227]))
+        );
         assert_eq!(TcpInfo::new(&[]).state(), None);
     }
 
@@ -240,7 +255,10 @@ mod tests {
         bytes[7] = 0b101;
         let info = TcpInfo::new(&bytes);
         assert_eq!((info.snd_wscale(), info.rcv_wscale()), (Some(7), Some(9)));
-        assert_eq!((info.delivery_rate_app_limited(), info.fastopen_client_fail()), (Some(1), Some(2)));
+        assert_eq!(
+            (info.delivery_rate_app_limited(), info.fastopen_client_fail()),
+            (Some(1), Some(2))
+        );
         assert_eq!(TcpInfo::new(&bytes[..168]).fastopen_client_fail(), None);
     }
 }

@@ -74,8 +74,20 @@ const fn bit(state: u32) -> u32 {
 
 /// Where each state's name stands at its number; 12 is the kernel's own `TCP_NEW_SYN_RECV`, shown to users as 3.
 const NAMES: [&str; 14] = [
-    "", "ESTAB", "SYN-SENT", "SYN-RECV", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT", "UNCONN", "CLOSE-WAIT", "LAST-ACK",
-    "LISTEN", "CLOSING", "SYN-RECV", "BOUND-INACTIVE",
+    "",
+    "ESTAB",
+    "SYN-SENT",
+    "SYN-RECV",
+    "FIN-WAIT-1",
+    "FIN-WAIT-2",
+    "TIME-WAIT",
+    "UNCONN",
+    "CLOSE-WAIT",
+    "LAST-ACK",
+    "LISTEN",
+    "CLOSING",
+    "SYN-RECV",
+    "BOUND-INACTIVE",
 ];
 
 /// 1 to 11, and `TCP_BOUND_INACTIVE` (6.8+; older kernels ignore the bit).
@@ -110,7 +122,8 @@ const WORDS: [(&str, u32); 24] = [
     ("timewait", bit(6)),
 ];
 
-const ALIASES: [&str; 7] = ["estab", "listen", "unconnected", "unconn", "fin-wait1", "fin-wait2", "timewait"];
+const ALIASES: [&str; 7] =
+    ["estab", "listen", "unconnected", "unconn", "fin-wait1", "fin-wait2", "timewait"];
 
 #[cfg(test)]
 mod tests {
@@ -120,7 +133,9 @@ mod tests {
     fn the_default_is_all_but_time_wait_and_syn_recv() {
         assert_eq!(StateSet::DEFAULT, "big".parse().unwrap());
         assert!(!StateSet::DEFAULT.contains(TIME_WAIT) && !StateSet::DEFAULT.contains(3));
-        assert!((1..=11).filter(|s| StateSet::DEFAULT.contains(*s)).eq([1, 2, 4, 5, 7, 8, 9, 10, 11]));
+        assert!(
+            (1..=11).filter(|s| StateSet::DEFAULT.contains(*s)).eq([1, 2, 4, 5, 7, 8, 9, 10, 11])
+        );
     }
 
     #[test]
@@ -136,15 +151,20 @@ mod tests {
     #[test]
     fn an_unknown_word_is_named_with_what_is_allowed() {
         let error = "established,open".parse::<StateSet>().unwrap_err().to_string();
-        assert!(error.starts_with("unknown state \"open\"; allowed: established, syn-sent, "), "{error}");
+        assert!(
+            error.starts_with("unknown state \"open\"; allowed: established, syn-sent, "),
+            "{error}"
+        );
         assert!(error.ends_with("bucket, big"), "{error}");
         assert!(",".parse::<StateSet>().unwrap_err().to_string().starts_with("no state named"));
     }
 
     #[test]
     fn numbers_have_the_names_that_ss_prints() {
-        assert_eq!((1..=11).filter_map(name).collect::<Vec<_>>().join(" "),
-            "ESTAB SYN-SENT SYN-RECV FIN-WAIT-1 FIN-WAIT-2 TIME-WAIT UNCONN CLOSE-WAIT LAST-ACK LISTEN CLOSING");
+        assert_eq!(
+            (1..=11).filter_map(name).collect::<Vec<_>>().join(" "),
+            "ESTAB SYN-SENT SYN-RECV FIN-WAIT-1 FIN-WAIT-2 TIME-WAIT UNCONN CLOSE-WAIT LAST-ACK LISTEN CLOSING"
+        );
         assert_eq!((name(0), name(14), name(255)), (None, None, None));
     }
 }

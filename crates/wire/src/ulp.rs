@@ -129,25 +129,45 @@ mod tests {
 
     #[test]
     fn a_tls_socket_shows_version_cipher_and_both_directions() {
-        let tls = [attr(1, &0x0304u16.to_ne_bytes()), attr(2, &51u16.to_ne_bytes()), attr(3, &2u16.to_ne_bytes()),
-            attr(4, &1u16.to_ne_bytes())].concat();
+        let tls = [
+            attr(1, &0x0304u16.to_ne_bytes()),
+            attr(2, &51u16.to_ne_bytes()),
+            attr(3, &2u16.to_ne_bytes()),
+            attr(4, &1u16.to_ne_bytes()),
+        ]
+        .concat();
         let bytes = [attr(1, b"tls\0"), attr(2 | 0x8000, &tls)].concat();
         let ulp = Ulp::new(&bytes);
         assert_eq!(ulp.name(), Some(&b"tls"[..]));
-        assert_eq!((ulp.tls_version(), ulp.tls_cipher(), ulp.tls_tx_conf(), ulp.tls_rx_conf()),
-            (Some(0x0304), Some(51), Some(2), Some(1)));
+        assert_eq!(
+            (ulp.tls_version(), ulp.tls_cipher(), ulp.tls_tx_conf(), ulp.tls_rx_conf()),
+            (Some(0x0304), Some(51), Some(2), Some(1))
+        );
         assert_eq!((ulp.mptcp_flags(), ulp.mptcp_id_loc()), (None, None));
     }
 
     #[test]
     fn an_mptcp_subflow_shows_its_tokens_and_sequence() {
-        let mptcp = [attr(1, &1u32.to_ne_bytes()), attr(2, &2u32.to_ne_bytes()), attr(4, &4u64.to_ne_bytes()),
-            attr(7, &7u16.to_ne_bytes()), attr(8, &8u32.to_ne_bytes()), attr(9, &[9]), attr(10, &[10])].concat();
+        let mptcp = [
+            attr(1, &1u32.to_ne_bytes()),
+            attr(2, &2u32.to_ne_bytes()),
+            attr(4, &4u64.to_ne_bytes()),
+            attr(7, &7u16.to_ne_bytes()),
+            attr(8, &8u32.to_ne_bytes()),
+            attr(9, &[9]),
+            attr(10, &[10]),
+        ]
+        .concat();
         let bytes = [attr(1, b"mptcp\0"), attr(3, &mptcp)].concat();
         let ulp = Ulp::new(&bytes);
-        assert_eq!((ulp.mptcp_token_rem(), ulp.mptcp_token_loc(), ulp.mptcp_map_seq()), (Some(1), Some(2), Some(4)));
-        assert_eq!((ulp.mptcp_map_datalen(), ulp.mptcp_flags(), ulp.mptcp_id_rem(), ulp.mptcp_id_loc()),
-            (Some(7), Some(8), Some(9), Some(10)));
+        assert_eq!(
+            (ulp.mptcp_token_rem(), ulp.mptcp_token_loc(), ulp.mptcp_map_seq()),
+            (Some(1), Some(2), Some(4))
+        );
+        assert_eq!(
+            (ulp.mptcp_map_datalen(), ulp.mptcp_flags(), ulp.mptcp_id_rem(), ulp.mptcp_id_loc()),
+            (Some(7), Some(8), Some(9), Some(10))
+        );
         assert_eq!(ulp.tls_version(), None);
     }
 }

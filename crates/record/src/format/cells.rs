@@ -13,20 +13,20 @@ use crate::visit::Visit;
 pub(crate) struct Cells {
     text: Vec<u8>,
     /// By place in the table; `(0, 0)` is empty.
-    cells: Vec<(usize, usize)>,
+    places: Vec<(usize, usize)>,
     dump_text: usize,
-    dump_cells: Vec<(usize, usize)>,
+    dump_places: Vec<(usize, usize)>,
 }
 
 impl Cells {
     /// Takes the columns that are constant for a dump.
     pub(crate) fn begin_dump(&mut self, humanize: bool, columns: impl FnOnce(&mut Row<'_>)) {
         self.text.clear();
-        self.cells.clear();
-        self.cells.resize(COUNT, (0, 0));
+        self.places.clear();
+        self.places.resize(COUNT, (0, 0));
         columns(&mut Row { cells: self, humanize });
         self.dump_text = self.text.len();
-        self.dump_cells.clone_from(&self.cells);
+        self.dump_places.clone_from(&self.places);
     }
 
     /// Appends one line to `out`.
@@ -39,14 +39,19 @@ impl Cells {
         columns: impl FnOnce(&mut Row<'_>),
     ) {
         self.text.truncate(self.dump_text);
-        self.cells.clone_from(&self.dump_cells);
+        self.places.clone_from(&self.dump_places);
         columns(&mut Row { cells: self, humanize });
+        let line = out.len();
         for (place, index) in selection.order().iter().enumerate() {
             if place > 0 {
                 out.push(separator);
             }
-            let (start, end) = self.cells.get(*index).copied().unwrap_or_default();
+            let (start, end) = self.places.get(*index).copied().unwrap_or_default();
             quoted(out, self.text.get(start..end).unwrap_or_default(), separator);
+        }
+        // A line with nothing on it is no row to whoever reads it.
+        if out.len() == line && separator != super::table::CELL_END {
+            out.extend_from_slice(b"\"\"");
         }
         out.push(b'\n');
     }
@@ -62,7 +67,7 @@ impl Row<'_> {
     fn cell(&mut self, column: &'static Column, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.cells.text.len();
         write(&mut self.cells.text);
-        if let Some(cell) = self.cells.cells.get_mut(column.index) {
+        if let Some(cell) = self.cells.places.get_mut(column.index) {
             *cell = (start, self.cells.text.len());
         }
     }
@@ -109,8 +114,12 @@ impl Visit for Row<'_> {
 
 /// The header line.
 pub(crate) fn header(selection: &Selection, separator: u8) -> Vec<u8> {
-    let names: Vec<&[u8]> =
-        selection.order().iter().filter_map(|index| COLUMNS.get(*index)).map(|column| column.name.as_bytes()).collect();
+    let names: Vec<&[u8]> = selection
+        .order()
+        .iter()
+        .filter_map(|index| COLUMNS.get(*index))
+        .map(|column| column.name.as_bytes())
+        .collect();
     let mut line = names.join(&separator);
     line.push(b'\n');
     line

@@ -12,10 +12,10 @@ mod text;
 use std::fmt;
 
 use crate::columns::{dump_head, dump_tail, record, socket_head, socket_tail};
-use crate::row::{DumpContext, SocketRow};
+use crate::row::{COMPLETE, DumpContext, NSID, SocketRow};
 use crate::selection::Selection;
 use crate::v1::XtcpFlatRecord;
-use crate::visit::{COMPLETE, Visit};
+use crate::visit::Visit;
 
 /// What `--marshal` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,7 +47,9 @@ pub struct Encoding {
 pub struct Encoder {
     format: Format,
     selection: Selection,
-    complete: u64,
+    complete: bool,
+    /// Of the dump, for the column `attributes`.
+    flags: u64,
     humanize: bool,
     head: Part,
     tail: Part,
@@ -91,12 +93,16 @@ impl Encoder {
 
     fn with_columns(encoding: &Encoding, every: Selection) -> Self {
         let format = encoding.format;
-        let brief = (format == Format::Table && encoding.columns.is_none()).then(table::Brief::default);
+        let brief =
+            (format == Format::Table && encoding.columns.is_none()).then(table::Brief::default);
         let selection = encoding.columns.clone().unwrap_or(every);
-        let humanize = encoding.humanize.unwrap_or(matches!(format, Format::Csv | Format::Tsv | Format::Table));
-        let complete = if selection.is_complete() { COMPLETE } else { 0 };
+        let humanize = encoding
+            .humanize
+            .unwrap_or(matches!(format, Format::Csv | Format::Tsv | Format::Table));
+        let complete = selection.is_complete();
         let cells = cells::Cells::default();
-        Self { format, selection, complete, humanize, head: Part::default(), tail: Part::default(), cells, brief }
+        let (head, tail) = (Part::default(), Part::default());
+        Self { format, selection, complete, flags: 0, humanize, head, tail, cells, brief }
     }
 
     /// The format.
@@ -115,11 +121,20 @@ impl Encoder {
 
     /// The header and the alignment of a table's columns.
     pub fn table_header(&self) -> Vec<table::Heading> {
-        if self.brief.is_some() { table::brief_headings() } else { table::headings(&self.selection) }
+        if self.brief.is_some() {
+            table::brief_headings()
+        } else {
+            table::headings(&self.selection)
+        }
     }
 
     /// Takes what is constant for the rows that follow.
     pub fn begin_dump(&mut self, dump: &DumpContext<'_>) {
+        self.flags = match (self.complete, dump.nsid) {
+            (true, Some(_)) => COMPLETE | NSID,
+            (true, None) => COMPLETE,
+            (false, _) => 0,
+        };
         match self.format {
             Format::ProtobufList => self.begin_parts::<proto::Row<'_>>(dump),
             Format::ProtoJson => self.begin_parts::<proto_json::Row<'_>>(dump),
@@ -139,10 +154,10 @@ impl Encoder {
         }
     }
 
-    /// Appends one row to `out`.
+    /// Appends one row of the dump that began last to `out`.
     #[inline]
     pub fn row(&mut self, row: &SocketRow<'_>, out: &mut Vec<u8>) {
-        let row = &SocketRow { complete: self.complete, ..*row };
+        let row = &SocketRow { flags: self.flags, ..*row };
         match self.format {
             Format::ProtobufList => self.stream::<proto::Row<'_>>(row, out),
             Format::ProtoJson => self.stream::<proto_json::Row<'_>>(row, out),
@@ -153,10 +168,16 @@ impl Encoder {
                 if let Some(brief) = &mut self.brief {
                     brief.row(out, |visit| socket_head(row, &self.selection, visit));
                 } else {
-                    self.cells.row(self.humanize, &self.selection, separator(self.format), out, |visit| {
-                        socket_head(row, &self.selection, visit);
-                        socket_tail(row, &self.selection, visit);
-                    });
+                    self.cells.row(
+                        self.humanize,
+                        &self.selection,
+                        separator(self.format),
+                        out,
+                        |visit| {
+                            socket_head(row, &self.selection, visit);
+                            socket_tail(row, &self.selection, visit);
+                        },
+                    );
                 }
             }
         }
@@ -176,9 +197,15 @@ impl Encoder {
                     brief.row(out, |visit| record(decoded, &self.selection, visit));
                 } else {
                     self.cells.begin_dump(self.humanize, |_| ());
-                    self.cells.row(self.humanize, &self.selection, separator(self.format), out, |visit| {
-                        record(decoded, &self.selection, visit);
-                    });
+                    self.cells.row(
+                        self.humanize,
+                        &self.selection,
+                        separator(self.format),
+                        out,
+                        |visit| {
+                            record(decoded, &self.selection, visit);
+                        },
+                    );
                 }
             }
         }

@@ -65,11 +65,17 @@ impl Visit for Row<'_> {
 
     fn bytes(&mut self, column: &'static Column, value: &[u8]) {
         self.key(column);
+        if value.len() > MAX_ADDRESS_BYTES {
+            let mut text = Vec::new();
+            address(&mut text, value);
+            write_str(self.out, &String::from_utf8_lossy(&text)).expect(VEC);
+            return;
+        }
         // The text is at most 45 bytes long: the marker str8 and its length, mended when it is written.
         self.out.extend_from_slice(&[STR8, 0]);
         let start = self.out.len();
-        address(self.out, value.get(..value.len().min(MAX_ADDRESS_BYTES)).unwrap_or_default());
-        let len = u8::try_from(self.out.len() - start).expect("two digits a byte at the most");
+        address(self.out, value);
+        let len = u8::try_from(self.out.len() - start).expect("45 characters at the most");
         if let Some(place) = self.out.get_mut(start - 1) {
             *place = len;
         }
@@ -90,5 +96,5 @@ impl Row<'_> {
 const VEC: &str = "a Vec takes every write";
 const MAP16: u8 = 0xde;
 const STR8: u8 = 0xd9;
-/// Foreign files may call anything an address; what is longer than this is cut.
-const MAX_ADDRESS_BYTES: usize = 64;
+/// Foreign files may call anything an address.
+const MAX_ADDRESS_BYTES: usize = 16;

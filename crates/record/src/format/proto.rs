@@ -41,9 +41,8 @@ impl<'o> RowWriter<'o> for Row<'o> {
             #[expect(clippy::cast_possible_truncation, reason = "seven bits each")]
             place.copy_from_slice(&[len as u8 & 0x7f | 0x80, (len >> 7) as u8]);
         } else {
-            let mut prefix = vec![ROW_TAG];
-            varint(&mut prefix, len as u64);
-            self.out.splice(self.start..body, prefix);
+            let (prefix, used) = varint_bytes(len as u64);
+            self.out.splice(self.start + 1..body, prefix.into_iter().take(used));
         }
     }
 }
@@ -103,11 +102,10 @@ pub(crate) fn sealed_len(body: usize) -> usize {
 
 /// Writes the length in front of the rows.
 pub(crate) fn seal(buffer: &mut [u8]) -> usize {
-    let mut prefix = Vec::with_capacity(10);
-    varint(&mut prefix, buffer.len().saturating_sub(HEADROOM) as u64);
-    let start = HEADROOM - prefix.len();
-    if let Some(place) = buffer.get_mut(start..HEADROOM) {
-        place.copy_from_slice(&prefix);
+    let (prefix, used) = varint_bytes(buffer.len().saturating_sub(HEADROOM) as u64);
+    let start = HEADROOM - used;
+    for (place, byte) in buffer.iter_mut().skip(start).zip(prefix.into_iter().take(used)) {
+        *place = byte;
     }
     start
 }
@@ -123,12 +121,31 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// A varint by itself, and how many of the bytes it takes.
+fn varint_bytes(mut value: u64) -> ([u8; MAX_VARINT_BYTES], usize) {
+    let mut bytes = [0; MAX_VARINT_BYTES];
+    let mut used = 0;
+    for byte in &mut bytes {
+        used += 1;
+        #[expect(clippy::cast_possible_truncation, reason = "the low seven bits")]
+        let low = value as u8 & 0x7f;
+        value >>= 7;
+        if value == 0 {
+            *byte = low;
+            break;
+        }
+        *byte = low | 0x80;
+    }
+    (bytes, used)
+}
+
 fn varint_len(value: u64) -> usize {
     (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
 }
 
 const ROW_TAG: u8 = 10 << 3 | 2;
 const ROW_PREFIX_BYTES: usize = 3;
+const MAX_VARINT_BYTES: usize = 10;
 const VARINT: u32 = 0;
 const LEN: u32 = 2;
 
@@ -142,6 +159,8 @@ mod tests {
             let mut out = Vec::new();
             varint(&mut out, value);
             assert_eq!(out.len(), varint_len(value), "{value}");
+            let (bytes, used) = varint_bytes(value);
+            assert_eq!(bytes[..used], out, "{value}");
         }
     }
 

@@ -142,5 +142,6 @@ fn camel_case(name: &str) -> String {
 const OPEN: &[u8] = b"{\"row\":[";
 const CLOSE: &[u8] = b"]}\n";
 
-static KEYS: LazyLock<Vec<Vec<u8>>> =
-    LazyLock::new(|| COLUMNS.iter().map(|column| format!(",\"{}\":", camel_case(column.name)).into_bytes()).collect());
+static KEYS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    COLUMNS.iter().map(|column| format!(",\"{}\":", camel_case(column.name)).into_bytes()).collect()
+});

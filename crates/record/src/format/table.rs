@@ -2,6 +2,8 @@
 //!
 //! Rows travel as cells; whoever prints them aligns a whole poll at once with [`align`].
 
+use std::io::Write;
+
 use super::text::{address, integer};
 use crate::column::{Column, Kind, Meaning};
 use crate::columns::{COLUMNS, Index};
@@ -23,7 +25,11 @@ pub struct Heading {
 
 /// Aligns `cells`, rows as the encoder wrote them, under `headings`.
 pub fn align(headings: &[Heading], cells: &[u8]) -> Vec<u8> {
-    let lines = || cells.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let lines = || {
+        cells
+            .split_inclusive(|byte| *byte == b'\n')
+            .map(|line| line.strip_suffix(b"\n").unwrap_or(line))
+    };
     let mut widths: Vec<usize> = headings.iter().map(|heading| heading.title.len()).collect();
     for line in lines() {
         for (width, cell) in widths.iter_mut().zip(line.split(|byte| *byte == CELL_END)) {
@@ -44,7 +50,8 @@ pub(crate) fn headings(selection: &Selection) -> Vec<Heading> {
     columns
         .map(|column| Heading {
             title: column.name,
-            right: matches!(column.kind, Kind::Uint32 | Kind::Uint64 | Kind::Int64) && column.meaning == Meaning::Plain,
+            right: matches!(column.kind, Kind::Uint32 | Kind::Uint64 | Kind::Int64)
+                && column.meaning == Meaning::Plain,
         })
         .collect()
 }
@@ -59,9 +66,9 @@ pub(crate) fn brief_headings() -> Vec<Heading> {
 pub(crate) struct Brief {
     netns: Vec<u8>,
     dump_netns: usize,
-    state: u32,
-    rqueue: u32,
-    wqueue: u32,
+    state: Option<u32>,
+    rqueue: Option<u32>,
+    wqueue: Option<u32>,
     source: Vec<u8>,
     destination: Vec<u8>,
     source_port: u32,
@@ -83,22 +90,32 @@ impl Brief {
 
     pub(crate) fn row(&mut self, out: &mut Vec<u8>, columns: impl FnOnce(&mut Self)) {
         self.netns.truncate(self.dump_netns);
+        // A decoded record may lack any of them, and must not show its predecessor's.
+        self.source.clear();
+        self.destination.clear();
         self.algorithm.clear();
+        (self.state, self.rqueue, self.wqueue) = (None, None, None);
+        (self.source_port, self.destination_port) = (0, 0);
         (self.rtt_us, self.cwnd, self.retransmits) = (None, None, None);
         (self.delivery_rate, self.pacing_rate) = (None, None);
-        (self.rqueue, self.wqueue, self.source_port, self.destination_port) = (0, 0, 0, 0);
         columns(self);
         put_text(out, &self.netns);
         out.push(CELL_END);
-        match name(Meaning::State, u64::from(self.state)) {
-            Some(name) => out.extend_from_slice(name.as_bytes()),
-            None => integer(out, self.state),
+        if let Some(state) = self.state {
+            match name(Meaning::State, u64::from(state)) {
+                Some(name) => out.extend_from_slice(name.as_bytes()),
+                None => integer(out, state),
+            }
         }
         for queue in [self.rqueue, self.wqueue] {
             out.push(CELL_END);
-            integer(out, queue);
+            if let Some(queue) = queue {
+                integer(out, queue);
+            }
         }
-        for (bytes, port) in [(&self.source, self.source_port), (&self.destination, self.destination_port)] {
+        for (bytes, port) in
+            [(&self.source, self.source_port), (&self.destination, self.destination_port)]
+        {
             out.push(CELL_END);
             endpoint(out, bytes, port);
         }
@@ -128,9 +145,9 @@ impl Visit for Brief {
     #[inline]
     fn u32(&mut self, column: &'static Column, value: u32) {
         match column.index {
-            STATE => self.state = value,
-            RQUEUE => self.rqueue = value,
-            WQUEUE => self.wqueue = value,
+            STATE => self.state = Some(value),
+            RQUEUE => self.rqueue = Some(value),
+            WQUEUE => self.wqueue = Some(value),
             SOURCE_PORT => self.source_port = value,
             DESTINATION_PORT => self.destination_port = value,
             RTT => self.rtt_us = Some(value),
@@ -171,11 +188,23 @@ impl Visit for Brief {
 }
 
 /// Appends text of unknown origin: what a terminal would act on becomes `?`.
-pub(crate) fn put_text(out: &mut Vec<u8>, text: &[u8]) {
-    out.extend(text.iter().map(|byte| if byte.is_ascii_control() { b'?' } else { *byte }));
+pub fn put_text(out: &mut Vec<u8>, text: &[u8]) {
+    if text.is_ascii() {
+        out.extend(text.iter().map(|byte| if byte.is_ascii_control() { b'?' } else { *byte }));
+    } else {
+        for letter in String::from_utf8_lossy(text).chars() {
+            let letter = if letter.is_control() { '?' } else { letter };
+            out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
 }
 
-fn put_line<'a>(out: &mut Vec<u8>, headings: &[Heading], widths: &[usize], cells: impl Iterator<Item = &'a [u8]>) {
+fn put_line<'a>(
+    out: &mut Vec<u8>,
+    headings: &[Heading],
+    widths: &[usize],
+    cells: impl Iterator<Item = &'a [u8]>,
+) {
     for (i, ((heading, width), cell)) in headings.iter().zip(widths).zip(cells).enumerate() {
         if i > 0 {
             out.extend_from_slice(b"  ");
@@ -200,8 +229,11 @@ fn columns_of(cell: &[u8]) -> usize {
     String::from_utf8_lossy(cell).chars().count()
 }
 
-/// `10.0.0.1:80`, `[::1]:80`, and `*` for a port that is 0, as `ss` writes them.
+/// `10.0.0.1:80`, `[::1]:80`, and `*` for a port that is 0, as `ss` writes them; nothing when there is neither.
 fn endpoint(out: &mut Vec<u8>, bytes: &[u8], port: u32) {
+    if bytes.is_empty() && port == 0 {
+        return;
+    }
     if bytes.len() == 16 {
         out.push(b'[');
         address(out, bytes);
@@ -214,7 +246,8 @@ fn endpoint(out: &mut Vec<u8>, bytes: &[u8], port: u32) {
 }
 
 fn milliseconds(out: &mut Vec<u8>, us: u32) {
-    out.extend_from_slice(format!("{}.{:03}ms", us / 1000, us % 1000).as_bytes());
+    // A Vec takes every write, here and below.
+    let _ = write!(out, "{}.{:03}ms", us / 1000, us % 1000);
 }
 
 /// Three digits and a unit: `950bps`, `31.6Gbps`.
@@ -226,12 +259,11 @@ fn bits_per_second(out: &mut Vec<u8>, bytes_per_second: u64) {
         units.next();
     }
     let unit = units.next().unwrap_or_default();
-    let text = if value >= 1000 || unit == "bps" {
-        format!("{}{unit}", value / 10)
+    let _ = if value >= 1000 || unit == "bps" {
+        write!(out, "{}{unit}", value / 10)
     } else {
-        format!("{}.{}{unit}", value / 10, value % 10)
+        write!(out, "{}.{}{unit}", value / 10, value % 10)
     };
-    out.extend_from_slice(text.as_bytes());
 }
 
 const NETNS: usize = Index::netns as usize;
@@ -269,9 +301,19 @@ mod tests {
 
     #[test]
     fn cells_are_aligned_under_their_titles() {
-        let headings = [Heading { title: "NAME", right: false }, Heading { title: "N", right: true }];
+        let headings =
+            [Heading { title: "NAME", right: false }, Heading { title: "N", right: true }];
         let text = align(&headings, b"a\x1f1\nlonger\x1f100\n\x1f7\n");
-        assert_eq!(String::from_utf8(text).unwrap(), "NAME      N\na         1\nlonger  100\n          7\n");
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "NAME      N\na         1\nlonger  100\n          7\n"
+        );
+    }
+
+    #[test]
+    fn a_row_without_anything_in_it_is_still_a_line() {
+        let text = align(&[Heading { title: "NAME", right: false }], b"a\n\nb\n");
+        assert_eq!(String::from_utf8(text).unwrap(), "NAME\na\n\nb\n");
     }
 
     #[test]
@@ -279,6 +321,9 @@ mod tests {
         let mut out = Vec::new();
         put_text(&mut out, b"a\x1b[31m\nb\x1f");
         assert_eq!(out, b"a?[31m?b?");
+        out.clear();
+        put_text(&mut out, "é\u{9b}31m".as_bytes());
+        assert_eq!(out, "é?31m".as_bytes(), "U+009B begins an escape sequence too");
     }
 
     #[test]

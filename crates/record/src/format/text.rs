@@ -24,7 +24,7 @@ pub(crate) fn address(out: &mut Vec<u8>, bytes: &[u8]) {
         // A Vec takes every write.
         let _ = write!(out, "{}", Ipv6Addr::from(v6));
     } else {
-        out.extend(bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| HEX[usize::from(digit)]));
+        out.extend(bytes.iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 15)]));
     }
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn json_string(out: &mut Vec<u8>, text: &str) {
             b'\t' => out.extend_from_slice(b"\\t"),
             0..=0x1f | 0x7f => {
                 out.extend_from_slice(b"\\u00");
-                out.extend([HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+                out.extend([hex(byte >> 4), hex(byte & 15)]);
             }
             _ => out.push(byte),
         }
@@ -61,7 +61,9 @@ pub(crate) fn proto_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
 }
 
-const HEX: [u8; 16] = *b"0123456789abcdef";
+fn hex(digit: u8) -> u8 {
+    if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }
+}
 
 #[cfg(test)]
 mod tests {
@@ -93,6 +95,9 @@ mod tests {
 
     #[test]
     fn proto_strings_escape_in_octal() {
-        assert_eq!(text(|out| proto_string(out, &[127, 0, 0, 1, b'"', b'a', 0xc3])), "\"\\177\\000\\000\\001\\\"a\\303\"");
+        assert_eq!(
+            text(|out| proto_string(out, &[127, 0, 0, 1, b'"', b'a', 0xc3])),
+            "\"\\177\\000\\000\\001\\\"a\\303\""
+        );
     }
 }

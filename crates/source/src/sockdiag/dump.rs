@@ -1,14 +1,17 @@
 //! One dump: a request, its chunks and `NLMSG_DONE`.
 
-use std::time::{Duration, Instant};
+use std::cell::Cell;
+use std::io;
+use std::time::Duration;
 
-use nix::libc::{EAGAIN, EINTR, ENOBUFS};
+use nix::libc::{EAGAIN, EINTR, EIO, ENOBUFS};
 use sockeye_pipeline::{Completeness, Incomplete, Stop};
 use sockeye_wire::inet_diag::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK};
 use sockeye_wire::netlink::{NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN};
 use sockeye_wire::{AttrSet, InetDiag, Message, Messages, Request};
 
 use super::channel::Channel;
+use super::limits::Limits;
 
 /// What to dump, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -51,8 +54,8 @@ pub struct DumpStats {
 impl Dump<'_> {
     /// Runs the dump and gives every socket to `row`.
     ///
-    /// Once it takes longer than [`LIVENESS_AFTER`], `alive` is asked now and then whether the namespace still has a
-    /// process or mount: an open socket would keep a dead one.
+    /// Once it takes longer than 400 ms, `alive` is asked now and then whether the namespace still has a process or
+    /// mount: an open socket would keep a dead one.
     ///
     /// It never fails as a whole: sockets read before something went wrong are good, and
     /// [`DumpStats::completeness`] says what the first thing was.
@@ -60,69 +63,29 @@ impl Dump<'_> {
         &self,
         channel: &mut impl Channel,
         buffer: &mut [u8],
-        mut alive: impl FnMut() -> bool,
-        mut row: impl FnMut(&InetDiag<'_>),
+        alive: impl FnMut() -> bool,
+        row: impl FnMut(&InetDiag<'_>),
     ) -> DumpStats {
-        let began = Instant::now();
-        let mut progress = Progress { port_id: channel.port_id(), seq: self.seq, wanted: self.wanted, stats: EMPTY };
-        if let Err(error) = channel.send(self.request.encode(self.seq).as_bytes()) {
-            progress.wrong(Incomplete::Failed(error.raw_os_error().unwrap_or(0)));
-        } else {
-            self.receive(channel, buffer, began, &mut progress, &mut alive, &mut row);
-        }
-        DumpStats { took: began.elapsed(), ..progress.stats }
+        self.run_paused(&Cell::default(), channel, buffer, alive, row)
     }
 
-    fn receive(
+    /// As [`Dump::run`]; what `row` adds to `paused`, waiting for somebody else, does not count towards the timeout.
+    pub(crate) fn run_paused(
         &self,
+        paused: &Cell<Duration>,
         channel: &mut impl Channel,
         buffer: &mut [u8],
-        began: Instant,
-        progress: &mut Progress,
-        alive: &mut impl FnMut() -> bool,
-        row: &mut impl FnMut(&InetDiag<'_>),
-    ) {
-        let mut next_look = LIVENESS_AFTER;
-        loop {
-            let waited = began.elapsed();
-            if waited >= self.timeout {
-                return progress.wrong(Incomplete::Timeout);
-            }
-            if self.stop.requested() {
-                return progress.wrong(Incomplete::Stopped);
-            }
-            if waited >= next_look {
-                if !alive() {
-                    return progress.wrong(Incomplete::Vanished);
-                }
-                next_look = began.elapsed() + LIVENESS_EVERY;
-            }
-            let received = match channel.recv(buffer) {
-                Ok(received) => received,
-                Err(error) => match error.raw_os_error() {
-                    Some(EINTR | EAGAIN) => continue,
-                    // The kernel goes on behind what it dropped.
-                    Some(ENOBUFS) => {
-                        progress.wrong(Incomplete::Lost);
-                        continue;
-                    }
-                    errno => return progress.wrong(Incomplete::Failed(errno.unwrap_or(0))),
-                },
-            };
-            let chunk = buffer.get(..received.len).unwrap_or_default();
-            progress.stats.chunks += 1;
-            progress.stats.bytes += chunk.len() as u64;
-            if !received.from_kernel {
-                progress.stats.foreign += 1;
-                continue;
-            }
-            if received.truncated {
-                progress.wrong(Incomplete::Truncated);
-            }
-            if progress.chunk(chunk, received.truncated, row) == Step::Ended {
-                return;
-            }
+        alive: impl FnMut() -> bool,
+        mut row: impl FnMut(&InetDiag<'_>),
+    ) -> DumpStats {
+        let mut limits = Limits::new(self.timeout, self.stop, paused, alive);
+        let port_id = channel.port_id();
+        let mut progress = Progress { port_id, seq: self.seq, wanted: self.wanted, stats: EMPTY };
+        match channel.send(self.request.encode(self.seq).as_bytes()) {
+            Ok(()) => progress.receive(channel, buffer, &mut limits, &mut row),
+            Err(error) => progress.wrong(failed(&error)),
         }
+        DumpStats { took: limits.elapsed(), ..progress.stats }
     }
 }
 
@@ -140,7 +103,51 @@ struct Progress {
 }
 
 impl Progress {
-    fn chunk(&mut self, chunk: &[u8], truncated: bool, row: &mut impl FnMut(&InetDiag<'_>)) -> Step {
+    fn receive(
+        &mut self,
+        channel: &mut impl Channel,
+        buffer: &mut [u8],
+        limits: &mut Limits<'_, impl FnMut() -> bool>,
+        row: &mut impl FnMut(&InetDiag<'_>),
+    ) {
+        loop {
+            if let Some(incomplete) = limits.exceeded() {
+                return self.wrong(incomplete);
+            }
+            let received = match channel.recv(buffer) {
+                Ok(received) => received,
+                Err(error) => match error.raw_os_error() {
+                    Some(EINTR | EAGAIN) => continue,
+                    // The kernel goes on behind what it dropped.
+                    Some(ENOBUFS) => {
+                        self.wrong(Incomplete::Lost);
+                        continue;
+                    }
+                    _ => return self.wrong(failed(&error)),
+                },
+            };
+            let chunk = buffer.get(..received.len).unwrap_or_default();
+            self.stats.chunks += 1;
+            self.stats.bytes += chunk.len() as u64;
+            if !received.from_kernel {
+                self.stats.foreign += 1;
+                continue;
+            }
+            if received.truncated {
+                self.wrong(Incomplete::Truncated);
+            }
+            if self.chunk(chunk, received.truncated, row) == Step::Ended {
+                return;
+            }
+        }
+    }
+
+    fn chunk(
+        &mut self,
+        chunk: &[u8],
+        truncated: bool,
+        row: &mut impl FnMut(&InetDiag<'_>),
+    ) -> Step {
         for message in Messages::new(chunk) {
             match message {
                 Ok(message) => {
@@ -168,8 +175,11 @@ impl Progress {
         match message.kind {
             TCPDIAG_GETSOCK | SOCK_DIAG_BY_FAMILY => self.socket(message.payload, row),
             NLMSG_DONE => {
-                if let Some(errno @ 1..) = message.errno() {
-                    self.wrong(Incomplete::Ended(errno));
+                match message.errno() {
+                    Some(0) => {}
+                    Some(errno) => self.wrong(Incomplete::Ended(errno)),
+                    // It does not say that this was everything.
+                    None => self.malformed(),
                 }
                 return Step::Ended;
             }
@@ -195,7 +205,8 @@ impl Progress {
             Ok(socket) => {
                 self.stats.sockets += 1;
                 self.stats.unknown_attributes += u64::from(socket.unknown_attributes());
-                self.stats.long_tcp_info += u64::from(socket.info().is_some_and(|info| info.unknown_bytes() > 0));
+                self.stats.long_tcp_info +=
+                    u64::from(socket.info().is_some_and(|info| info.unknown_bytes() > 0));
                 row(&socket);
             }
             Err(_) => self.malformed(),
@@ -215,9 +226,9 @@ impl Progress {
     }
 }
 
-/// From here on a dump looks whether its namespace still lives, so that nothing dead is held for a second.
-const LIVENESS_AFTER: Duration = Duration::from_millis(400);
-const LIVENESS_EVERY: Duration = Duration::from_millis(250);
+fn failed(error: &io::Error) -> Incomplete {
+    Incomplete::Failed(error.raw_os_error().unwrap_or(EIO))
+}
 
 const EMPTY: DumpStats = DumpStats {
     chunks: 0,

@@ -3,6 +3,9 @@
 //! An envelope that a small namespace has begun stays in its kit, and the next namespace goes on with it; what is left
 //! at the end of a poll is cut then.
 
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
 use crossbeam_channel::{Receiver, Sender, bounded};
 use sockeye_pipeline::Outlet;
 use sockeye_record::{BufferPool, Builder, DumpContext, Encoder, SocketRow};
@@ -29,11 +32,20 @@ impl Kit {
     }
 }
 
-/// Appends a row to every builder; sends what is cut.
+/// Appends a row to every builder; sends what is cut, and adds to `paused` how long the sinks took.
 #[inline]
-pub(crate) fn push(builders: &mut [Builder], row: &SocketRow<'_>, outlet: &Outlet) {
+pub(crate) fn push(
+    builders: &mut [Builder],
+    row: &SocketRow<'_>,
+    outlet: &Outlet,
+    paused: &Cell<Duration>,
+) {
     for (lane, builder) in builders.iter_mut().enumerate() {
-        builder.push(row, |envelope| outlet.send(lane, envelope));
+        builder.push(row, |envelope| {
+            let began = Instant::now();
+            outlet.send(lane, envelope);
+            paused.set(paused.get() + began.elapsed());
+        });
     }
 }
 
@@ -44,7 +56,9 @@ impl Kits {
         let pool = BufferPool::new(count * settings.encodings.len() + SPARE_BUFFERS);
         for _ in 0..count {
             let builders = settings.encodings.iter().map(Encoder::new);
-            let builders = builders.map(|encoder| Builder::new(encoder, settings.limits, pool.clone())).collect();
+            let builders = builders
+                .map(|encoder| Builder::new(encoder, settings.limits, pool.clone()))
+                .collect();
             // There is room for all of them, and both ends live in this very struct.
             let _ = returned.send(Kit { buffer: vec![0; settings.packet_bytes], builders });
         }

@@ -4,8 +4,10 @@
 //! and ends when every dump has ended. Nothing is held of a namespace but while it is being dumped.
 
 mod channel;
+mod counters;
 mod dump;
 mod kit;
+mod limits;
 mod reader;
 mod readers;
 mod sample;
@@ -13,6 +15,7 @@ mod settings;
 mod source;
 
 pub use channel::Channel;
+pub use counters::{Counters, Totals};
 pub use dump::{Dump, DumpStats};
 pub use sample::Modulus;
 pub use settings::{Host, Settings};

@@ -1,5 +1,6 @@
 //! A reader: a thread that dumps namespaces, one job after the other, and is at home in between.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -9,13 +10,15 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::errno::Errno;
+use nix::libc::EIO;
 use sockeye_netns::{Netns, OpenFailure, Opened};
 use sockeye_pipeline::{Completeness, Incomplete, Outlet, PartReport, Stop};
 use sockeye_record::{DAEMON_VERSION, DumpContext, POLL, SCHEMA_VERSION, SocketRow};
 use sockeye_sys::netns::{NetnsFd, VisitError, visit};
 use sockeye_sys::{DiagSocket, clock};
-use sockeye_wire::{PortRange, Request};
+use sockeye_wire::{AttrSet, PortRange, Request};
 
+use super::counters::Counters;
 use super::dump::{Dump, DumpStats};
 use super::kit::{Kit, Kits, push};
 use super::settings::Settings;
@@ -24,6 +27,9 @@ use super::settings::Settings;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
+    /// What to ask the kernel for: what some column shows.
+    pub(crate) attrs: AttrSet,
+    pub(crate) counters: Arc<Counters>,
     /// Our own namespace, to which a reader returns.
     pub(crate) home: NetnsFd,
     pub(crate) kits: Kits,
@@ -47,6 +53,13 @@ pub(crate) struct Done {
     pub(crate) report: PartReport,
 }
 
+impl Done {
+    /// Nothing of the namespace was read.
+    pub(crate) fn unread(netns: &Netns, why: Incomplete) -> Self {
+        Self { netns: netns.clone(), report: unread(netns, Duration::ZERO, why) }
+    }
+}
+
 /// A thread that takes jobs until it is dropped.
 #[derive(Debug)]
 pub(crate) struct ReaderThread {
@@ -64,14 +77,21 @@ impl ReaderThread {
     }
 
     /// A thread that takes its jobs from a channel that others take from as well.
-    pub(crate) fn pooled(name: &str, shared: &Arc<Shared>, jobs: Receiver<Job>) -> io::Result<Self> {
+    pub(crate) fn pooled(
+        name: &str,
+        shared: &Arc<Shared>,
+        jobs: Receiver<Job>,
+    ) -> io::Result<Self> {
         let shared = Arc::clone(shared);
         let work = move || jobs.into_iter().for_each(|job| shared.run(job));
-        let thread = thread::Builder::new().name(name.chars().take(15).collect()).stack_size(STACK_BYTES).spawn(work)?;
+        let thread = thread::Builder::new()
+            .name(name.chars().take(15).collect())
+            .stack_size(STACK_BYTES)
+            .spawn(work)?;
         Ok(Self { jobs: None, thread: Some(thread) })
     }
 
-    /// Gives it a job. The thread lives for as long as `self`, so there is always a taker.
+    /// Gives it a job. If the thread has panicked, the job is dropped, and the poll misses its report.
     pub(crate) fn send(&self, job: Job) {
         if let Some(jobs) = &self.jobs {
             let _ = jobs.send(job);
@@ -100,14 +120,7 @@ impl Shared {
 
     fn dump(&self, job: &Job, kit: &mut Kit) -> PartReport {
         let began = Instant::now();
-        let failed = |incomplete| PartReport {
-            part: Arc::clone(&job.netns.name),
-            rows: 0,
-            seen: 0,
-            bytes: 0,
-            took: began.elapsed(),
-            completeness: Completeness::Incomplete(incomplete),
-        };
+        let failed = |why| unread(&job.netns, began.elapsed(), why);
         if job.stop.requested() {
             return failed(Incomplete::Stopped);
         }
@@ -117,7 +130,9 @@ impl Shared {
         };
         let mut socket = match visit(&fd, &self.home, || DiagSocket::open(RECEIVE_TIMEOUT)) {
             Ok(Ok(socket)) => socket,
-            Ok(Err(error)) => return failed(Incomplete::Failed(error.raw_os_error().unwrap_or(0))),
+            Ok(Err(error)) => {
+                return failed(Incomplete::Failed(error.raw_os_error().unwrap_or(EIO)));
+            }
             Err(error) => return failed(visit_failed(error)),
         };
         // The socket alone is enough to dump, and the only thing of the namespace that is held while it is.
@@ -134,7 +149,9 @@ impl Shared {
             netns_inode: job.netns.id.inode,
             nsid: None,
             container_id: container.as_ref().map_or("", |container| &container.id),
-            container_runtime: container.as_ref().map_or("", |container| container.runtime.as_str()),
+            container_runtime: container
+                .as_ref()
+                .map_or("", |container| container.runtime.as_str()),
             label: &host.label,
             tag: &host.tag,
             record_kind: POLL,
@@ -152,7 +169,7 @@ impl Shared {
 
     fn rows(&self, job: &Job, socket: &mut DiagSocket, kit: &mut Kit) -> (u64, DumpStats) {
         let (index, count) = job.part;
-        let wanted = self.settings.useful_attrs();
+        let wanted = self.attrs;
         let ports = (count > 1).then(|| PortRange::part(index, count));
         let dump = Dump {
             request: Request { states: self.settings.states, attrs: wanted, ports },
@@ -165,20 +182,37 @@ impl Shared {
         let Kit { buffer, builders } = kit;
         let fd = u64::try_from(socket.as_raw_fd()).unwrap_or(0);
         let mut rows = 0;
-        let stats = dump.run(
+        let paused = Cell::default();
+        let stats = dump.run_paused(
+            &paused,
             socket,
             buffer,
             || job.netns.alive(),
             |diag| {
                 if self.settings.modulus.keeps(diag.cookie()) {
                     rows += 1;
-                    let number = if count == 1 { rows } else { job.counter.fetch_add(1, Ordering::Relaxed) + 1 };
-                    push(builders, &SocketRow::new(diag, number, fd, u64::from(index)), &job.outlet);
+                    let number = if count == 1 {
+                        rows
+                    } else {
+                        job.counter.fetch_add(1, Ordering::Relaxed) + 1
+                    };
+                    push(
+                        builders,
+                        &SocketRow::new(diag, number, fd, u64::from(index)),
+                        &job.outlet,
+                        &paused,
+                    );
                 }
             },
         );
+        self.counters.dumped(&stats);
         (rows, stats)
     }
+}
+
+fn unread(netns: &Netns, took: Duration, why: Incomplete) -> PartReport {
+    let completeness = Completeness::Incomplete(why);
+    PartReport { part: Arc::clone(&netns.name), rows: 0, seen: 0, bytes: 0, took, completeness }
 }
 
 fn open_failed(failure: OpenFailure) -> Incomplete {

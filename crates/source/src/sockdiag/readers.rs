@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use nix::libc::EAGAIN;
 use sockeye_netns::{Changes, Netns, Scan, reconcile};
-use sockeye_pipeline::{Outlet, Stop};
+use sockeye_pipeline::{Incomplete, Outlet, Stop};
 use sockeye_sys::netns::NetnsId;
 use tracing::{debug, warn};
 
@@ -20,13 +21,22 @@ pub(crate) struct Readers {
     known: BTreeMap<NetnsId, Netns>,
     pinned: BTreeMap<NetnsId, Vec<ReaderThread>>,
     pool: Vec<ReaderThread>,
+    /// Why there is no pool.
+    no_thread: Incomplete,
     pool_jobs: (Sender<Job>, Receiver<Job>),
 }
 
 impl Readers {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let pool_jobs = unbounded();
-        Self { shared, known: BTreeMap::new(), pinned: BTreeMap::new(), pool: Vec::new(), pool_jobs }
+        Self {
+            shared,
+            known: BTreeMap::new(),
+            pinned: BTreeMap::new(),
+            pool: Vec::new(),
+            no_thread: Incomplete::Failed(EAGAIN),
+            pool_jobs,
+        }
     }
 
     /// Lets go of the threads of namespaces that have gone and gives threads to new ones.
@@ -42,8 +52,12 @@ impl Readers {
         }
         let found = appeared.into_iter().chain(renamed).chain(kept);
         self.known.extend(found.map(|netns| (netns.id, netns.clone())));
-        let without: Vec<NetnsId> = self.known.keys().copied().filter(|id| !self.pinned.contains_key(id)).collect();
-        if !without.into_iter().all(|id| self.pin(id)) {
+        let without = self.known.values().filter(|netns| !self.pinned.contains_key(&netns.id));
+        let mut without: Vec<(bool, NetnsId)> =
+            without.map(|netns| (!netns.is_default, netns.id)).collect();
+        // The host's own namespace is the one most worth splitting.
+        without.sort_unstable();
+        if !without.into_iter().all(|(_, id)| self.pin(id)) {
             self.fill_pool();
         }
     }
@@ -67,6 +81,10 @@ impl Readers {
                     thread.send(job((index, count)));
                     jobs += 1;
                 }
+            } else if self.pool.is_empty() {
+                // Counted, and tried again at the next poll.
+                let _ = done.send(Done::unread(netns, self.no_thread));
+                jobs += 1;
             } else {
                 // The receiver lives in `self`.
                 let _ = self.pool_jobs.0.send(job((0, 1)));
@@ -78,7 +96,7 @@ impl Readers {
 
     /// Starts the threads of one namespace; false when there are no more to start.
     fn pin(&mut self, id: NetnsId) -> bool {
-        let wanted = usize::from(self.shared.settings.netlinkers);
+        let wanted = usize::from(self.shared.settings.netlinkers.max(1));
         let running: usize = self.pinned.values().map(Vec::len).sum();
         if running + wanted > self.shared.settings.max_threads.saturating_sub(POOL_THREADS) {
             return false;
@@ -103,8 +121,13 @@ impl Readers {
             let name = format!("nl-pool-{}", self.pool.len());
             match ReaderThread::pooled(&name, &self.shared, self.pool_jobs.1.clone()) {
                 Ok(thread) => self.pool.push(thread),
-                Err(error) if self.pool.is_empty() => panic!("not a single reader thread can be started: {error}"),
-                Err(_) => return,
+                Err(error) => {
+                    if self.pool.is_empty() {
+                        warn!(%error, "not a single reader thread for the remaining namespaces: they are not read");
+                    }
+                    self.no_thread = Incomplete::Failed(error.raw_os_error().unwrap_or(EAGAIN));
+                    return;
+                }
             }
         }
     }

@@ -34,7 +34,8 @@ mod tests {
     #[test]
     fn one_in_n_of_consecutive_cookies_is_kept() {
         for n in [2u32, 7, 10, 64, 100] {
-            let kept = (1_000_000..1_100_000).filter(|cookie| Modulus::one_in(n).keeps(*cookie)).count();
+            let kept =
+                (1_000_000..1_100_000).filter(|cookie| Modulus::one_in(n).keeps(*cookie)).count();
             let expected = 100_000 / n as usize;
             assert!(kept.abs_diff(expected) < expected / 10, "{n}: {kept}");
         }
@@ -42,12 +43,15 @@ mod tests {
 
     #[test]
     fn both_ends_of_every_second_connection_are_not_what_half_keeps() {
-        let kept = |parity| (0..10_000u64).filter(|i| Modulus::one_in(2).keeps(i * 2 + parity)).count();
+        let kept =
+            |parity| (0..10_000u64).filter(|i| Modulus::one_in(2).keeps(i * 2 + parity)).count();
         assert!(kept(0) > 4_500 && kept(1) > 4_500);
     }
 
     #[test]
     fn a_modulus_of_one_keeps_everything() {
-        assert!((0..100).all(|cookie| Modulus::ALL.keeps(cookie) && Modulus::one_in(0).keeps(cookie)));
+        assert!(
+            (0..100).all(|cookie| Modulus::ALL.keeps(cookie) && Modulus::one_in(0).keeps(cookie))
+        );
     }
 }

@@ -25,11 +25,13 @@ pub struct Settings {
     pub encodings: Vec<Encoding>,
     /// When envelopes are cut.
     pub limits: Limits,
-    /// How long the dump of one namespace may take before it is abandoned and counted.
+    /// How long the dump of one namespace may take before it is abandoned and counted, not counting what it waits for
+    /// the sinks.
     pub timeout: Duration,
-    /// Reader threads of a namespace: each dumps its share of the ports.
+    /// Reader threads of a namespace: each dumps its share of the ports. 0 counts as 1. A namespace for which there
+    /// are not as many left of `max_threads` is dumped whole by one of those that are shared.
     pub netlinkers: u16,
-    /// Reader threads in all; namespaces beyond share a few of them.
+    /// Reader threads in all, of which the last four are shared by the namespaces that have none of their own.
     pub max_threads: usize,
     /// Bytes of a receive buffer. The kernel fills at most 32 KiB a message.
     pub packet_bytes: usize,

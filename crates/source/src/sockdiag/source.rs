@@ -1,8 +1,8 @@
 //! The source: scans, dispatches, waits, and reports namespace by namespace.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::collections::btree_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crossbeam_channel::unbounded;
@@ -11,6 +11,7 @@ use sockeye_pipeline::{Completeness, Outlet, PartReport, Source, Stop};
 use sockeye_sys::netns::{NetnsFd, NetnsId, OpenError};
 use tracing::warn;
 
+use super::counters::Counters;
 use super::kit::Kits;
 use super::reader::{Done, Shared};
 use super::readers::Readers;
@@ -20,9 +21,8 @@ use super::settings::Settings;
 #[derive(Debug)]
 pub struct SockDiag {
     state: Arc<Mutex<State>>,
-    /// A namespace came or went while a poll held the state.
-    changed: Arc<AtomicBool>,
     kits: Kits,
+    counters: Arc<Counters>,
     watcher: Option<Watcher>,
 }
 
@@ -30,6 +30,7 @@ pub struct SockDiag {
 struct State {
     scanner: Scanner,
     readers: Readers,
+    counters: Arc<Counters>,
     warned_incomplete: bool,
 }
 
@@ -44,29 +45,31 @@ impl SockDiag {
         let most = settings.max_threads.max(1);
         let kits = Kits::new(&settings, concurrent.max(usize::from(settings.netlinkers)).min(most));
         let scanner = Scanner::new(settings.scan.clone());
-        let shared = Arc::new(Shared { settings, home, kits: kits.clone() });
-        let state = State { scanner, readers: Readers::new(shared), warned_incomplete: false };
-        Ok(Self { state: Arc::new(Mutex::new(state)), changed: Arc::default(), kits, watcher: None })
+        let counters = Arc::new(Counters::default());
+        let attrs = settings.useful_attrs();
+        let shared =
+            Shared { settings, attrs, counters: Arc::clone(&counters), home, kits: kits.clone() };
+        let readers = Readers::new(Arc::new(shared));
+        let state =
+            State { scanner, readers, counters: Arc::clone(&counters), warned_incomplete: false };
+        Ok(Self { state: Arc::new(Mutex::new(state)), kits, counters, watcher: None })
     }
 
     /// Watches the directories of mounts between polls, so that threads of dead namespaces go at once.
     /// A host whose inotify instances are used up is no reason not to poll.
     pub fn watch(&mut self, directories: Vec<std::path::PathBuf>) {
-        let (state, changed) = (Arc::clone(&self.state), Arc::clone(&self.changed));
-        let on_change = move || match state.try_lock() {
-            Ok(mut state) => state.refresh(),
-            Err(TryLockError::Poisoned(state)) => state.into_inner().refresh(),
-            // A poll is running: it looks again when it ends.
-            Err(TryLockError::WouldBlock) => changed.store(true, Ordering::Release),
-        };
+        let state = Arc::clone(&self.state);
+        // While a poll runs, this waits for its end. The watcher is never dropped during one.
+        let on_change = move || lock(&state).refresh();
         match Watcher::spawn(directories, on_change) {
             Ok(watcher) => self.watcher = Some(watcher),
             Err(error) => warn!(%error, "namespaces are looked for at polls only"),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What the source counts. Shared: they can be read while it polls.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
     }
 }
 
@@ -76,24 +79,21 @@ impl Source for SockDiag {
     }
 
     fn poll(&mut self, outlet: &Outlet, stop: &Stop) -> Vec<PartReport> {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         state.refresh();
         let (sender, done) = unbounded();
         let jobs = state.readers.dispatch(outlet, stop, &sender);
         drop(sender);
+        let done: Vec<Done> = done.iter().collect();
+        assert_eq!(done.len(), jobs, "a reader has panicked, and its namespace was not read");
         let mut parts: BTreeMap<NetnsId, PartReport> = BTreeMap::new();
-        for Done { netns, report } in done.iter().take(jobs) {
-            let name = report.part.clone();
-            if let Some(part) = parts.get_mut(&netns.id) {
-                add(part, &report);
-            } else {
-                parts.insert(netns.id, PartReport { part: name, ..report });
+        for Done { netns, report } in done {
+            match parts.entry(netns.id) {
+                Entry::Occupied(mut part) => add(part.get_mut(), &report),
+                Entry::Vacant(part) => drop(part.insert(report)),
             }
         }
         self.kits.finish_poll(outlet);
-        if self.changed.swap(false, Ordering::AcqRel) {
-            state.refresh();
-        }
         parts.into_values().collect()
     }
 
@@ -105,6 +105,7 @@ impl Source for SockDiag {
 impl State {
     fn refresh(&mut self) {
         let scan = self.scanner.scan();
+        self.counters.scanned(&scan);
         if let Some(errno) = scan.incomplete
             && !self.warned_incomplete
         {
@@ -113,6 +114,10 @@ impl State {
         }
         self.readers.reconcile(&scan);
     }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Adds what another reader of the same namespace has read.

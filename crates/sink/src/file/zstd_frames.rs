@@ -1,0 +1,84 @@
+//! Borders of zstd frames, found from their headers alone (RFC 8878, section 3.1): nothing is decompressed.
+
+use std::io::{self, BufRead, Read};
+
+use super::torn::Tail;
+
+/// How a file of `len` bytes ends.
+pub(crate) fn tail(mut reader: impl BufRead, len: u64) -> io::Result<Tail> {
+    let mut whole = 0;
+    while whole < len {
+        let mut cursor = Cursor { reader: &mut reader, read: 0 };
+        match cursor.frame() {
+            Ok(true) => whole += cursor.read,
+            Ok(false) => return Ok(Tail::Foreign("it holds no zstd frames")),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Tail::TornAt(whole)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Tail::after(whole, len))
+}
+
+struct Cursor<'r, R> {
+    reader: &'r mut R,
+    read: u64,
+}
+
+impl<R: BufRead> Cursor<'_, R> {
+    /// False when no frame begins here, or it is corrupt.
+    fn frame(&mut self) -> io::Result<bool> {
+        let magic = self.number(4)?;
+        if magic & !0xf == SKIPPABLE {
+            let len = self.number(4)?;
+            self.skip(len)?;
+            return Ok(true);
+        }
+        if magic != MAGIC {
+            return Ok(false);
+        }
+        let descriptor = self.number(1)?;
+        let single_segment = descriptor >> 5 & 1;
+        let content_size = match (descriptor >> 6, single_segment) {
+            (0, single_segment) => single_segment,
+            (power, _) => 1 << power,
+        };
+        let dictionary = match descriptor & 3 {
+            3 => 4,
+            len => len,
+        };
+        self.skip(1 - single_segment + dictionary + content_size)?;
+        loop {
+            let block = self.number(3)?;
+            let (last, kind, size) = (block & 1, block >> 1 & 3, block >> 3);
+            match kind {
+                // A block of one repeated byte has only that.
+                1 => self.skip(1)?,
+                3 => return Ok(false),
+                _ => self.skip(size)?,
+            }
+            if last == 1 {
+                break;
+            }
+        }
+        let checksum = descriptor >> 2 & 1;
+        self.skip(4 * checksum)?;
+        Ok(true)
+    }
+
+    /// A little-endian number of up to 8 bytes.
+    fn number(&mut self, bytes: usize) -> io::Result<u64> {
+        let mut number = [0; 8];
+        self.reader.read_exact(number.get_mut(..bytes).unwrap_or_default())?;
+        self.read += bytes as u64;
+        Ok(u64::from_le_bytes(number))
+    }
+
+    fn skip(&mut self, len: u64) -> io::Result<()> {
+        let skipped = io::copy(&mut self.reader.by_ref().take(len), &mut io::sink())?;
+        self.read += skipped;
+        if skipped < len { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+}
+
+const MAGIC: u64 = 0xfd2f_b528;
+const SKIPPABLE: u64 = 0x184d_2a50;

@@ -1,0 +1,91 @@
+//! Streams: the standard output, the standard error, and whatever else is a file descriptor already.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use sockeye_pipeline::{Delivery, SendError, Sink};
+
+use crate::put::{self, Put, PutError};
+
+/// Writes each envelope as it is, unbuffered, and the header once before them.
+///
+/// What is half written when the other side goes is not delivered: nobody has read it to its end.
+#[derive(Debug)]
+pub struct Stream {
+    file: File,
+    /// Empty once it is written.
+    header: Vec<u8>,
+}
+
+impl Stream {
+    /// The standard output. `header` stands once before the first bytes; [`sockeye_record::Encoder::header`] has it.
+    ///
+    /// # Errors
+    /// The process has no file descriptor left.
+    pub fn stdout(header: Vec<u8>) -> io::Result<Self> {
+        Ok(Self::new(io::stdout().as_fd().try_clone_to_owned()?, header))
+    }
+
+    /// The standard error.
+    ///
+    /// # Errors
+    /// The process has no file descriptor left.
+    pub fn stderr(header: Vec<u8>) -> io::Result<Self> {
+        Ok(Self::new(io::stderr().as_fd().try_clone_to_owned()?, header))
+    }
+
+    /// Any descriptor that can be written; one that does not block is waited for.
+    pub fn new(fd: impl Into<OwnedFd>, header: Vec<u8>) -> Self {
+        Self { file: File::from(fd.into()), header }
+    }
+
+    fn put_header(&mut self) -> Result<(), PutError> {
+        write_all(&mut self.file, &std::mem::take(&mut self.header))
+    }
+}
+
+impl Put for Stream {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), PutError> {
+        self.put_header()?;
+        write_all(&mut self.file, bytes)
+    }
+}
+
+impl Sink for Stream {
+    fn send(&mut self, delivery: Delivery) -> Result<(), SendError> {
+        put::send(self, delivery)
+    }
+
+    /// A csv without rows has its header all the same.
+    fn finish(&mut self) -> io::Result<()> {
+        self.put_header().map_err(PutError::into_io)
+    }
+}
+
+/// Everything that fails here fails for good: a stream can't take back what it has written of an envelope.
+fn write_all(file: &mut File, mut bytes: &[u8]) -> Result<(), PutError> {
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => return Err(PutError::Closed(Some(ErrorKind::WriteZero.into()))),
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(error) => match error.kind() {
+                ErrorKind::Interrupted => {}
+                ErrorKind::WouldBlock => wait_writable(file).map_err(|error| PutError::Closed(Some(error)))?,
+                ErrorKind::BrokenPipe => return Err(PutError::Closed(None)),
+                _ => return Err(PutError::Closed(Some(error))),
+            },
+        }
+    }
+    Ok(())
+}
+
+/// Returns as well when the other side has gone; the next write says so.
+fn wait_writable(file: &File) -> io::Result<()> {
+    match poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}

@@ -1,0 +1,212 @@
+//! The command line. Every option here is also a key of the file and a variable `SOCKEYE_<OPTION>`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use sockeye_record::{Format, Selection};
+use sockeye_telemetry::logging::Level;
+use sockeye_wire::{AttrSet, StateSet};
+
+use crate::config::values::{Dest, bytes, positive_duration};
+
+/// An eye on every socket: reads every TCP socket of every network namespace, and ships rows.
+///
+/// Every option can also be given as a key of the TOML file named by --config (without the dashes), or as an
+/// environment variable SOCKEYE_<OPTION>. A flag wins over the environment, which wins over the file.
+#[derive(Debug, Parser)]
+#[command(name = "sockeye", version, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Poll for ever and send rows to the destinations.
+    Run(RunArgs),
+    /// Poll everything once, print it, and exit.
+    Snapshot(SnapshotArgs),
+    /// Turn a protobufList file back into any format.
+    Decode(DecodeArgs),
+    /// List the network namespaces as the daemon sees them.
+    Netns(NetnsArgs),
+    /// Say what works on this host, what does not, and why.
+    Doctor(NetnsArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Time from the start of a poll to the start of the next one.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration, help_heading = "Polling")]
+    pub(crate) frequency: Duration,
+
+    /// Put each poll off by a random part of this share of the frequency, in percent; 0 for none.
+    #[arg(long, value_name = "PERCENT", default_value = "20", value_parser = clap::value_parser!(u8).range(0..=100), help_heading = "Polling")]
+    pub(crate) jitter: u8,
+
+    /// Make so many polls, flush, and exit; 0 for ever.
+    #[arg(long, value_name = "N", default_value = "0", help_heading = "Polling")]
+    pub(crate) max_loops: u64,
+
+    /// Where rows go: stdout, stderr, null or file:PATH; repeatable, each with a queue of its own.
+    ///
+    /// A PATH with strftime conversions (file:/var/log/tcp-%Y%m%dT%H%M%S.jsonl) is written as PATH.partial and renamed
+    /// when it is complete. In the environment, several are separated by blanks.
+    #[arg(long, value_name = "DEST", default_value = "stdout", help_heading = "Output")]
+    pub(crate) dest: Vec<Dest>,
+
+    /// Format of the rows.
+    #[arg(long, value_name = "FORMAT", default_value = "jsonl", help_heading = "Output")]
+    pub(crate) marshal: Format,
+
+    /// Complete a file and begin a new one when it has so many bytes.
+    #[arg(long, value_name = "BYTES", value_parser = bytes, help_heading = "Output")]
+    pub(crate) file_rotate_bytes: Option<u64>,
+
+    /// Complete a file and begin a new one when it is so old.
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration, help_heading = "Output")]
+    pub(crate) file_rotate_age: Option<Duration>,
+
+    /// Compress files with zstd, a frame for each envelope.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", help_heading = "Output")]
+    pub(crate) file_zstd: bool,
+
+    /// Bytes that may wait for one destination; above half of it polls are skipped.
+    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = bytes, help_heading = "Output")]
+    pub(crate) queue_bytes: u64,
+
+    /// Least level of what is logged: error, warn, info, debug, trace or off.
+    #[arg(long, value_name = "LEVEL", default_value = "info", help_heading = "Other")]
+    pub(crate) log_level: Level,
+
+    #[command(flatten)]
+    pub(crate) collect: CollectArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotArgs {
+    /// Format of the rows.
+    #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = "Output")]
+    pub(crate) marshal: Format,
+
+    #[command(flatten)]
+    pub(crate) collect: CollectArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CollectArgs {
+    /// How long the dump of one namespace may take before it is abandoned and counted; less than the frequency.
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = positive_duration, help_heading = "Polling")]
+    pub(crate) timeout: Duration,
+
+    /// States to read, by the names and groups of ss: established, listening, all, connected, bucket, big, …
+    ///
+    /// The default is all but time-wait and syn-recv, which can be many and carry little.
+    #[arg(long, value_name = "LIST", default_value = "big", help_heading = "Sockets")]
+    pub(crate) states: StateSet,
+
+    /// Attributes to ask the kernel for: default (all but meminfo), all, none, or a list.
+    #[arg(long, value_name = "LIST", default_value = "default", help_heading = "Sockets")]
+    pub(crate) deserializers: AttrSet,
+
+    /// Read one in N sockets, chosen by a hash of the cookie, so that a chosen connection stays chosen.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Sockets")]
+    pub(crate) modulus: u32,
+
+    /// Columns to write, separated by commas, in this order where order shows; tcp_info_* for all that begin so.
+    #[arg(long, value_name = "LIST", help_heading = "Output")]
+    pub(crate) columns: Option<Selection>,
+
+    /// Names for states and RFC 3339 times; in csv, tsv and table on by default.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Output")]
+    pub(crate) humanize: Option<bool>,
+
+    /// Rows of an envelope at the most.
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
+    pub(crate) envelope_flush_rows: u64,
+
+    /// Bytes of an envelope at the most.
+    #[arg(long, value_name = "BYTES", default_value = "786432", value_parser = bytes, help_heading = "Output")]
+    pub(crate) envelope_flush_bytes: u64,
+
+    /// Reader threads of a namespace; each dumps its share of the ports.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Readers")]
+    pub(crate) netlinkers: u16,
+
+    /// Reader threads in all; namespaces beyond share a few of them.
+    #[arg(long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Readers")]
+    pub(crate) max_threads: u16,
+
+    /// Bytes of a receive buffer, 8192 to 1048576; the kernel fills at most 32768.
+    #[arg(long, value_name = "BYTES", default_value = "32768", value_parser = bytes, help_heading = "Readers")]
+    pub(crate) packet_size: u64,
+
+    /// What the column hostname says; by default the host's name.
+    #[arg(long, value_name = "TEXT", help_heading = "Row text")]
+    pub(crate) hostname: Option<String>,
+
+    /// What the column location says.
+    #[arg(long, value_name = "TEXT", default_value = "", help_heading = "Row text")]
+    pub(crate) location: String,
+
+    /// What the column label says.
+    #[arg(long, value_name = "TEXT", default_value = "", help_heading = "Row text")]
+    pub(crate) label: String,
+
+    /// What the column tag says.
+    #[arg(long, value_name = "TEXT", default_value = "", help_heading = "Row text")]
+    pub(crate) tag: String,
+
+    #[command(flatten)]
+    pub(crate) netns: NetnsArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NetnsArgs {
+    /// A further directory of bind-mounted namespaces, besides /run/netns and /run/docker/netns; repeatable.
+    ///
+    /// In the environment, several are separated by blanks.
+    #[arg(long, value_name = "DIR", help_heading = "Namespaces")]
+    pub(crate) netns_dir: Vec<PathBuf>,
+
+    /// Read only the namespace that Sockeye itself is in.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", help_heading = "Namespaces")]
+    pub(crate) own_netns_only: bool,
+
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FileArgs {
+    /// A TOML file whose keys are the options' names.
+    #[arg(long, value_name = "FILE", help_heading = "Configuration")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print every option's value and where it came from, as TOML, and exit.
+    #[arg(long, help_heading = "Configuration")]
+    pub(crate) print_config: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DecodeArgs {
+    /// The file to decode, - for standard input; as written by --marshal protobufList, zstd included.
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub(crate) input: PathBuf,
+
+    /// Format to write.
+    #[arg(long, value_name = "FORMAT", default_value = "jsonl", help_heading = "Output")]
+    pub(crate) to: Format,
+
+    /// Columns to write, separated by commas, in this order where order shows; tcp_info_* for all that begin so.
+    #[arg(long, value_name = "LIST", help_heading = "Output")]
+    pub(crate) columns: Option<Selection>,
+
+    /// Names for states and RFC 3339 times; in csv, tsv and table on by default.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Output")]
+    pub(crate) humanize: Option<bool>,
+
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
+}

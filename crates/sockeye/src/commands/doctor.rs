@@ -1,0 +1,178 @@
+//! `sockeye doctor`: what works on this host, what does not, and why.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
+use sockeye_netns::{NetnsFd, Origin, Scan, Scanner, sockstat_of};
+use sockeye_pipeline::{Completeness, Incomplete, Stop};
+use sockeye_source::sockdiag::{Dump, DumpStats};
+use sockeye_sys::DiagSocket;
+use sockeye_wire::{AttrSet, Request, StateSet};
+
+use super::print;
+use crate::cli::NetnsArgs;
+use crate::config::settings;
+use crate::exit::{Failure, Status};
+use crate::privileges::Privileges;
+
+/// Checks everything and prints a line each; 1 when rows can't be read at all.
+pub(crate) fn run(arguments: &NetnsArgs) -> Result<Status, Failure> {
+    let privileges = Privileges::current();
+    let options = settings::scan(arguments, privileges)?;
+    let mut report = Report::default();
+    kernel(&mut report);
+    sock_diag(&mut report);
+    capabilities(&mut report, privileges);
+    hash_table(&mut report);
+    open_files(&mut report);
+    let scan = Scanner::new(options).scan();
+    namespaces(&mut report, &scan, privileges);
+    print(report.text.as_bytes())?;
+    Ok(if report.broken { Status::Incomplete } else { Status::Done })
+}
+
+#[derive(Default)]
+struct Report {
+    text: String,
+    broken: bool,
+}
+
+impl Report {
+    fn line(&mut self, verdict: &str, subject: &str, finding: &str) {
+        self.text.push_str(&format!("{verdict:<5} {subject:<13} {finding}\n"));
+    }
+
+    fn ok(&mut self, subject: &str, finding: &str) {
+        self.line("ok", subject, finding);
+    }
+
+    /// Something is missing, and rows are still read.
+    fn less(&mut self, subject: &str, finding: &str) {
+        self.line("less", subject, finding);
+    }
+
+    fn fail(&mut self, subject: &str, finding: &str) {
+        self.broken = true;
+        self.line("FAIL", subject, finding);
+    }
+}
+
+fn kernel(report: &mut Report) {
+    let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
+    report.ok("kernel", &format!("Linux {}, {}", release.unwrap_or_default(), std::env::consts::ARCH));
+}
+
+/// Asks for listeners, which is cheap everywhere, and for one connection's `tcp_info`, whose length tells the columns.
+fn sock_diag(report: &mut Report) {
+    let modules = ["inet_diag", "tcp_diag"].map(|name| {
+        let how = if Path::new("/sys/module").join(name).exists() { "loaded" } else { "built in or not loaded" };
+        format!("{name} {how}")
+    });
+    let mut longest = None;
+    match listeners(&mut longest) {
+        Ok(DumpStats { completeness: Completeness::Complete, sockets, .. }) => {
+            let info = longest.map_or("no tcp_info seen".to_owned(), |bytes| format!("tcp_info of {bytes} bytes"));
+            report.ok("sock_diag", &format!("answers: {sockets} listeners in this namespace, {info}"));
+        }
+        Ok(DumpStats { completeness: Completeness::Incomplete(Incomplete::Refused(errno)), .. })
+            if errno == Errno::ENOENT as i32 =>
+        {
+            report.fail("sock_diag", "refused: the modules inet_diag and tcp_diag are missing; try modprobe tcp_diag");
+        }
+        Ok(DumpStats { completeness: Completeness::Incomplete(why), .. }) => {
+            report.fail("sock_diag", &format!("a dump of the listeners failed: {why}"));
+        }
+        Err(error) => report.fail("sock_diag", &format!("no netlink socket: {error}")),
+    }
+    report.ok("modules", &modules.join(", "));
+}
+
+fn listeners(longest: &mut Option<usize>) -> std::io::Result<DumpStats> {
+    let mut socket = DiagSocket::open(Duration::from_millis(200))?;
+    let states = "listening".parse::<StateSet>().expect("a state's name");
+    let dump = Dump {
+        request: Request { states, attrs: AttrSet::DEFAULT, ports: None },
+        seq: 1,
+        wanted: AttrSet::DEFAULT,
+        timeout: Duration::from_secs(5),
+        stop: &Stop::default(),
+    };
+    Ok(dump.run(&mut socket, &mut vec![0; 32768], || true, |row| {
+        *longest = row.info().map(|info| info.delivered_bytes()).max(*longest);
+    }))
+}
+
+fn capabilities(report: &mut Report, privileges: Privileges) {
+    match privileges.shortfall() {
+        None => report.ok("namespaces", "CAP_SYS_ADMIN and CAP_SYS_PTRACE: others can be found and entered"),
+        Some(shortfall) => report.less("namespaces", shortfall),
+    }
+    if privileges.read_mark {
+        report.ok("mark", "CAP_NET_ADMIN: the column mark is filled");
+    } else {
+        report.less("mark", "without CAP_NET_ADMIN the kernel leaves the column mark out");
+    }
+}
+
+fn hash_table(report: &mut Report) {
+    let entries = fs::read_to_string("/proc/sys/net/ipv4/tcp_ehash_entries").ok();
+    match entries.and_then(|text| text.trim().parse::<i64>().ok()) {
+        // A negative number says that the namespace uses the host's table.
+        Some(entries) => {
+            let whose = if entries < 0 { "shared with the host" } else { "of this namespace" };
+            report.ok("hash table", &format!("{} buckets, {whose}; a dump walks all of them", entries.unsigned_abs()));
+        }
+        None => report.less("hash table", "its size is not told: /proc/sys/net/ipv4/tcp_ehash_entries needs Linux 6.1"),
+    }
+}
+
+fn open_files(report: &mut Report) {
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((soft, hard)) => report.ok("open files", &format!("limit {soft}, raised to {hard} by run")),
+        Err(errno) => report.less("open files", &format!("limit unknown: {errno}")),
+    }
+}
+
+fn namespaces(report: &mut Report, scan: &Scan, privileges: Privileges) {
+    let mounted = scan.namespaces.iter().filter(|netns| matches!(netns.origins.first(), Some(Origin::Mount(_)))).count();
+    let all = scan.namespaces.len();
+    let stats = scan.stats;
+    let finding = format!("{all} found: {mounted} mounted, {} by processes only", all - mounted);
+    report.ok("found", &finding);
+    if stats.denied > 0 {
+        let why = if privileges.find_others { "by the kernel or a security module" } else { "without CAP_SYS_PTRACE" };
+        report.less("found", &format!("{} places could not be looked at {why}", stats.denied));
+    }
+    if stats.not_nsfs + stats.other_kind > 0 {
+        let ignored = stats.not_nsfs + stats.other_kind;
+        report.less("found", &format!("{ignored} entries of the mount directories are no network namespaces; ignored"));
+    }
+    if let Some(errno) = scan.incomplete {
+        report.less("found", &format!("the scan failed in places: {errno}"));
+    }
+    sockets(report, scan);
+}
+
+fn sockets(report: &mut Report, scan: &Scan) {
+    let Ok(home) = NetnsFd::open("/proc/thread-self/ns/net") else {
+        return report.fail("sockets", "our own network namespace can't be read; is /proc mounted?");
+    };
+    let (mut tcp, mut tcp6, mut time_wait, mut unread) = (0u64, 0u64, 0u64, 0u64);
+    for netns in &scan.namespaces {
+        match sockstat_of(netns, &home) {
+            Ok(stat) => {
+                tcp += u64::from(stat.tcp_inuse);
+                tcp6 += u64::from(stat.tcp6_inuse);
+                time_wait += u64::from(stat.time_wait);
+            }
+            Err(_) => unread += 1,
+        }
+    }
+    report.ok("sockets", &format!("{tcp} IPv4 and {tcp6} IPv6 in use, {time_wait} in TIME-WAIT"));
+    if unread > 0 {
+        report.less("sockets", &format!("{unread} namespaces could not be entered or have gone meanwhile"));
+    }
+}

@@ -1,0 +1,111 @@
+//! `sockeye run`: the daemon.
+
+use std::time::{Duration, Instant};
+
+use sockeye_pipeline::{Collection, Completeness, Event, Incomplete, PartReport, Reopen, Schedule, Stop, WhenFull, collect};
+use tracing::{debug, info, warn};
+
+use crate::cli::RunArgs;
+use crate::config::{Invocation, settings};
+use crate::exit::{Failure, Status, complain};
+use crate::privileges::Privileges;
+use crate::signals;
+use crate::wire_up;
+
+/// Polls until a signal, `--max-loops`, or the end of the last sink; then flushes and prints the ledger.
+pub(crate) fn run(arguments: &RunArgs, invocation: &Invocation) -> Result<Status, Failure> {
+    let specs = invocation.sinks(arguments)?;
+    let privileges = Privileges::current();
+    let source = settings::source(&arguments.collect, privileges, wire_up::encodings(&specs))?;
+    sockeye_telemetry::logging::init(arguments.log_level);
+    // Every namespace takes an fd or two while it is read.
+    if let Err(errno) = sockeye_sys::limits::raise_open_files() {
+        warn!(%errno, "the limit of open files stays as it is");
+    }
+    let stop = Stop::default();
+    let wired = wire_up::wire_up(source, &specs, WhenFull::Drop { patience: patience(arguments) }, &stop)?;
+    let reopen = wired.sinks.reopen();
+    signals::serve(&stop, move || reopen.iter().for_each(Reopen::request))?;
+    if let Some(shortfall) = privileges.shortfall().filter(|_| !arguments.collect.netns.own_netns_only) {
+        warn!("{shortfall}");
+    }
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        frequency = %humantime::format_duration(arguments.frequency),
+        destinations = %specs.iter().map(|spec| spec.dest.to_string()).collect::<Vec<_>>().join(" "),
+        "collecting"
+    );
+    let schedule = Schedule::new(Instant::now(), arguments.frequency, arguments.jitter);
+    let collection =
+        Collection { sources: wired.sources, outlet: &wired.outlet, schedule, max_polls: arguments.max_loops };
+    let mut log = PollLog::default();
+    let summary = collect(collection, &stop, |event| log.event(&event));
+    let ledgers = wired.sinks.finish(&stop);
+    complain(&format!(
+        "{} polls, {} rows, {} incomplete namespaces; skipped {} late, {} at high water",
+        summary.polls, summary.rows, summary.incomplete_parts, summary.late_ticks, summary.high_water_ticks
+    ));
+    for (sink, ledger) in ledgers {
+        complain(&format!("{sink}: {ledger}"));
+    }
+    Ok(Status::Done)
+}
+
+/// How long a poll may wait for slow sinks in all: a part of what is left of the frequency by the dumps' timeout.
+fn patience(arguments: &RunArgs) -> Duration {
+    (arguments.frequency.saturating_sub(arguments.collect.timeout) / 2).min(LONGEST_PATIENCE)
+}
+
+/// Turns polls into lines: what is lost or odd at most once a minute each, the rest for those who debug.
+#[derive(Default)]
+struct PollLog {
+    last_incomplete: Option<Instant>,
+    last_late: Option<Instant>,
+    last_high_water: Option<Instant>,
+}
+
+impl PollLog {
+    fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Polled { poll, took, parts } => {
+                let rows: u64 = parts.iter().map(|part| part.rows).sum();
+                debug!(poll, rows, namespaces = parts.len(), took_ms = took.as_millis(), "polled");
+                self.incomplete(parts);
+            }
+            Event::Late { ticks } if due(&mut self.last_late) => {
+                warn!(ticks, "polls take longer than the frequency; late ones are skipped");
+            }
+            Event::HighWater if due(&mut self.last_high_water) => {
+                warn!("every sink is behind; polls are skipped until they catch up");
+            }
+            Event::Late { .. } | Event::HighWater => {}
+        }
+    }
+
+    fn incomplete(&mut self, parts: &[PartReport]) {
+        for part in parts {
+            match part.completeness {
+                Completeness::Complete => {}
+                // Normal where containers come and go, and where the daemon ends.
+                Completeness::Incomplete(why @ (Incomplete::Vanished | Incomplete::Stopped)) => {
+                    debug!(netns = %part.part, %why, "incomplete");
+                }
+                Completeness::Incomplete(why) if due(&mut self.last_incomplete) => {
+                    warn!(netns = %part.part, %why, rows = part.rows, "incomplete dump; others are not logged for a minute");
+                }
+                Completeness::Incomplete(why) => debug!(netns = %part.part, %why, "incomplete"),
+            }
+        }
+    }
+}
+
+/// True at most once a minute.
+fn due(last: &mut Option<Instant>) -> bool {
+    let due = last.is_none_or(|last| last.elapsed() >= Duration::from_mins(1));
+    if due {
+        *last = Some(Instant::now());
+    }
+    due
+}
+
+const LONGEST_PATIENCE: Duration = Duration::from_secs(2);
