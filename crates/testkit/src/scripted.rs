@@ -51,10 +51,7 @@ impl ScriptedKernel {
     ///
     /// # Errors
     /// No more file descriptors.
-    pub fn new(
-        recv_timeout: Duration,
-        script: impl IntoIterator<Item = Step>,
-    ) -> io::Result<Self> {
+    pub fn new(recv_timeout: Duration, script: impl IntoIterator<Item = Step>) -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (ours, kernel) = socketpair(AddressFamily::Unix, SockType::Datagram, None, flags)?;
         let micros = i64::try_from(recv_timeout.as_micros()).unwrap_or(i64::MAX);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sockeye_pipeline::{Incomplete, Stop};
 
 /// Looked at before every receive.
-pub(super) struct Limits<'a, A> {
+pub(super) struct Deadline<'a, A> {
     timeout: Duration,
     stop: &'a Stop,
     alive: A,
@@ -15,7 +15,7 @@ pub(super) struct Limits<'a, A> {
     next_look: Duration,
 }
 
-impl<'a, A: FnMut() -> bool> Limits<'a, A> {
+impl<'a, A: FnMut() -> bool> Deadline<'a, A> {
     /// Time begins now. What the taker of the rows adds to `paused` is not the dump's.
     pub(super) fn new(
         timeout: Duration,
@@ -62,21 +62,21 @@ mod tests {
     #[test]
     fn a_pause_is_not_part_of_the_time_that_a_dump_may_take() {
         let (stop, paused) = (Stop::default(), Cell::new(Duration::ZERO));
-        let mut limits = Limits::new(Duration::from_millis(20), &stop, &paused, || true);
-        assert_eq!(limits.exceeded(), None);
+        let mut deadline = Deadline::new(Duration::from_millis(20), &stop, &paused, || true);
+        assert_eq!(deadline.exceeded(), None);
         std::thread::sleep(Duration::from_millis(25));
         paused.set(Duration::from_millis(25));
-        assert_eq!(limits.exceeded(), None);
+        assert_eq!(deadline.exceeded(), None);
         std::thread::sleep(Duration::from_millis(21));
-        assert_eq!(limits.exceeded(), Some(Incomplete::Timeout));
+        assert_eq!(deadline.exceeded(), Some(Incomplete::Timeout));
     }
 
     #[test]
     fn a_pause_does_not_put_off_the_look_at_the_namespace() {
         let (stop, paused) = (Stop::default(), Cell::new(LIVENESS_AFTER));
-        let mut limits = Limits::new(Duration::from_secs(60), &stop, &paused, || false);
-        assert_eq!(limits.exceeded(), None);
+        let mut deadline = Deadline::new(Duration::from_mins(1), &stop, &paused, || false);
+        assert_eq!(deadline.exceeded(), None);
         std::thread::sleep(LIVENESS_AFTER);
-        assert_eq!(limits.exceeded(), Some(Incomplete::Vanished));
+        assert_eq!(deadline.exceeded(), Some(Incomplete::Vanished));
     }
 }

@@ -11,7 +11,7 @@ use sockeye_wire::netlink::{NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN};
 use sockeye_wire::{AttrSet, InetDiag, Message, Messages, Request};
 
 use super::channel::Channel;
-use super::limits::Limits;
+use super::deadline::Deadline;
 
 /// What to dump, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -78,14 +78,14 @@ impl Dump<'_> {
         alive: impl FnMut() -> bool,
         mut row: impl FnMut(&InetDiag<'_>),
     ) -> DumpStats {
-        let mut limits = Limits::new(self.timeout, self.stop, paused, alive);
+        let mut deadline = Deadline::new(self.timeout, self.stop, paused, alive);
         let port_id = channel.port_id();
         let mut progress = Progress { port_id, seq: self.seq, wanted: self.wanted, stats: EMPTY };
         match channel.send(self.request.encode(self.seq).as_bytes()) {
-            Ok(()) => progress.receive(channel, buffer, &mut limits, &mut row),
+            Ok(()) => progress.receive(channel, buffer, &mut deadline, &mut row),
             Err(error) => progress.wrong(failed(&error)),
         }
-        DumpStats { took: limits.elapsed(), ..progress.stats }
+        DumpStats { took: deadline.elapsed(), ..progress.stats }
     }
 }
 
@@ -107,11 +107,11 @@ impl Progress {
         &mut self,
         channel: &mut impl Channel,
         buffer: &mut [u8],
-        limits: &mut Limits<'_, impl FnMut() -> bool>,
+        deadline: &mut Deadline<'_, impl FnMut() -> bool>,
         row: &mut impl FnMut(&InetDiag<'_>),
     ) {
         loop {
-            if let Some(incomplete) = limits.exceeded() {
+            if let Some(incomplete) = deadline.exceeded() {
                 return self.wrong(incomplete);
             }
             let received = match channel.recv(buffer) {

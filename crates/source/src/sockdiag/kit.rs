@@ -3,13 +3,11 @@
 //! An envelope that a small namespace has begun stays in its kit, and the next namespace goes on with it; what is left
 //! at the end of a poll is cut then.
 
-use std::cell::Cell;
-use std::time::{Duration, Instant};
-
 use crossbeam_channel::{Receiver, Sender, bounded};
 use sockeye_pipeline::Outlet;
 use sockeye_record::{BufferPool, Builder, DumpContext, Encoder, SocketRow};
 
+use super::parked::Held;
 use super::settings::Settings;
 
 /// A receive buffer, and a builder for each encoding in use.
@@ -32,20 +30,16 @@ impl Kit {
     }
 }
 
-/// Appends a row to every builder; sends what is cut, and adds to `paused` how long the sinks took.
+/// Appends a row to every builder; sends what is cut, during a pause of the dump.
 #[inline]
 pub(crate) fn push(
     builders: &mut [Builder],
     row: &SocketRow<'_>,
     outlet: &Outlet,
-    paused: &Cell<Duration>,
+    held: &Held<'_>,
 ) {
     for (lane, builder) in builders.iter_mut().enumerate() {
-        builder.push(row, |envelope| {
-            let began = Instant::now();
-            outlet.send(lane, envelope);
-            paused.set(paused.get() + began.elapsed());
-        });
+        builder.push(row, |envelope| held.pause(|| outlet.send(lane, envelope)));
     }
 }
 

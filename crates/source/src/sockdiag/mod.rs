@@ -5,9 +5,10 @@
 
 mod channel;
 mod counters;
+mod deadline;
 mod dump;
 mod kit;
-mod limits;
+mod parked;
 mod reader;
 mod readers;
 mod sample;
@@ -17,6 +18,7 @@ mod source;
 pub use channel::Channel;
 pub use counters::{Counters, Totals};
 pub use dump::{Dump, DumpStats};
+pub use readers::POOL_THREADS;
 pub use sample::Modulus;
 pub use settings::{Host, Settings};
 pub use source::SockDiag;

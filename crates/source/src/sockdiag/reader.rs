@@ -1,6 +1,5 @@
 //! A reader: a thread that dumps namespaces, one job after the other, and is at home in between.
 
-use std::cell::Cell;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -21,6 +20,7 @@ use sockeye_wire::{AttrSet, PortRange, Request};
 use super::counters::Counters;
 use super::dump::{Dump, DumpStats};
 use super::kit::{Kit, Kits, push};
+use super::parked::{Held, Parked};
 use super::settings::Settings;
 
 /// What every reader shares.
@@ -33,6 +33,7 @@ pub(crate) struct Shared {
     /// Our own namespace, to which a reader returns.
     pub(crate) home: NetnsFd,
     pub(crate) kits: Kits,
+    pub(crate) parked: Parked,
 }
 
 /// One namespace, or one part of it, to dump.
@@ -128,7 +129,7 @@ impl Shared {
             Ok(opened) => opened,
             Err(failure) => return failed(open_failed(failure)),
         };
-        let mut socket = match visit(&fd, &self.home, || DiagSocket::open(RECEIVE_TIMEOUT)) {
+        let socket = match visit(&fd, &self.home, || DiagSocket::open(RECEIVE_TIMEOUT)) {
             Ok(Ok(socket)) => socket,
             Ok(Err(error)) => {
                 return failed(Incomplete::Failed(error.raw_os_error().unwrap_or(EIO)));
@@ -156,7 +157,7 @@ impl Shared {
             tag: &host.tag,
             record_kind: POLL,
         });
-        let (rows, stats) = self.rows(job, &mut socket, kit);
+        let (rows, stats) = self.rows(job, socket, kit);
         PartReport {
             part: name,
             rows,
@@ -167,7 +168,7 @@ impl Shared {
         }
     }
 
-    fn rows(&self, job: &Job, socket: &mut DiagSocket, kit: &mut Kit) -> (u64, DumpStats) {
+    fn rows(&self, job: &Job, socket: DiagSocket, kit: &mut Kit) -> (u64, DumpStats) {
         let (index, count) = job.part;
         let wanted = self.attrs;
         let ports = (count > 1).then(|| PortRange::part(index, count));
@@ -181,27 +182,20 @@ impl Shared {
         };
         let Kit { buffer, builders } = kit;
         let fd = u64::try_from(socket.as_raw_fd()).unwrap_or(0);
+        let held = Held::new(&self.parked, &job.netns, socket);
         let mut rows = 0;
-        let paused = Cell::default();
         let stats = dump.run_paused(
-            &paused,
-            socket,
+            held.paused(),
+            &mut &held,
             buffer,
-            || job.netns.alive(),
+            || held.alive(),
             |diag| {
                 if self.settings.modulus.keeps(diag.cookie()) {
                     rows += 1;
-                    let number = if count == 1 {
-                        rows
-                    } else {
-                        job.counter.fetch_add(1, Ordering::Relaxed) + 1
-                    };
-                    push(
-                        builders,
-                        &SocketRow::new(diag, number, fd, u64::from(index)),
-                        &job.outlet,
-                        &paused,
-                    );
+                    let shared = || job.counter.fetch_add(1, Ordering::Relaxed) + 1;
+                    let number = if count == 1 { rows } else { shared() };
+                    let row = SocketRow::new(diag, number, fd, u64::from(index));
+                    push(builders, &row, &job.outlet, &held);
                 }
             },
         );

@@ -57,7 +57,9 @@ impl Readers {
             without.map(|netns| (!netns.is_default, netns.id)).collect();
         // The host's own namespace is the one most worth splitting.
         without.sort_unstable();
-        if !without.into_iter().all(|(_, id)| self.pin(id)) {
+        if without.into_iter().all(|(_, id)| self.pin(id)) {
+            self.dismiss_pool();
+        } else {
             self.fill_pool();
         }
     }
@@ -114,6 +116,13 @@ impl Readers {
         }
     }
 
+    /// Every namespace has threads of its own.
+    fn dismiss_pool(&mut self) {
+        // Pool threads end when no sender is left.
+        self.pool_jobs = unbounded();
+        self.pool.clear();
+    }
+
     fn fill_pool(&mut self) {
         let running: usize = self.pinned.values().map(Vec::len).sum();
         let room = self.shared.settings.max_threads.saturating_sub(running).max(1);
@@ -135,10 +144,97 @@ impl Readers {
 
 impl Drop for Readers {
     fn drop(&mut self) {
-        // Pool threads end when no sender is left, and are joined when the pool is dropped after this.
-        self.pool_jobs = unbounded();
+        self.dismiss_pool();
     }
 }
 
 /// Threads that namespaces without their own share; part of `max_threads`.
-const POOL_THREADS: usize = 4;
+pub const POOL_THREADS: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use crossbeam_channel::unbounded;
+    use sockeye_netns::{ScanOptions, Scanner};
+    use sockeye_pipeline::{Completeness, PartReport};
+    use sockeye_record::{Encoding, Format, Limits};
+    use sockeye_sys::netns::NetnsFd;
+    use sockeye_testkit::netns::{TestNetns, require_root};
+    use sockeye_testkit::netns_anonymous::AnonymousNetns;
+    use sockeye_wire::{AttrSet, StateSet};
+
+    use super::super::kit::Kits;
+    use super::super::parked::Parked;
+    use super::super::sample::Modulus;
+    use super::super::settings::{Host, Settings};
+    use super::*;
+
+    fn readers(max_threads: usize) -> Readers {
+        let settings = Settings {
+            host: Host::default(),
+            scan: ScanOptions::default(),
+            states: StateSet::DEFAULT,
+            attrs: AttrSet::DEFAULT,
+            modulus: Modulus::ALL,
+            encodings: vec![Encoding {
+                format: Format::ProtobufList,
+                columns: None,
+                humanize: None,
+            }],
+            limits: Limits { rows: 100, bytes: 1 << 20 },
+            timeout: std::time::Duration::from_secs(20),
+            netlinkers: 2,
+            max_threads,
+            packet_bytes: 32_768,
+        };
+        let kits = Kits::new(&settings, 2);
+        let home = NetnsFd::open("/proc/thread-self/ns/net").unwrap();
+        let counters = Arc::default();
+        let (attrs, parked) = (AttrSet::DEFAULT, Parked::default());
+        Readers::new(Arc::new(Shared { settings, attrs, counters, home, kits, parked }))
+    }
+
+    fn reports(readers: &Readers) -> BTreeMap<String, Vec<PartReport>> {
+        let (sender, done) = unbounded();
+        let jobs = readers.dispatch(
+            &Outlet::new(vec![Vec::new()], Stop::default()),
+            &Stop::default(),
+            &sender,
+        );
+        drop(sender);
+        let mut reports: BTreeMap<String, Vec<PartReport>> = BTreeMap::new();
+        for done in done {
+            reports.entry(done.report.part.to_string()).or_default().push(done.report);
+        }
+        assert_eq!(reports.values().map(Vec::len).sum::<usize>(), jobs);
+        reports
+    }
+
+    #[test]
+    #[ignore = "needs root; `cargo xtask ci` runs it"]
+    fn namespaces_that_go_between_the_scan_and_the_opening_have_vanished_and_the_others_are_read() {
+        require_root();
+        for max_threads in [1, 4096] {
+            let (stays, deleted) =
+                (TestNetns::new("stays").unwrap(), TestNetns::new("deleted").unwrap());
+            let exits = AnonymousNetns::new().unwrap();
+            let mut readers = readers(max_threads);
+            let scan = Scanner::new(ScanOptions::default()).scan();
+            readers.reconcile(&scan);
+            let exits_id = scan.namespaces.iter().find(|netns| netns.pid == Some(exits.pid()));
+            let exits_name = exits_id.unwrap().name.to_string();
+            let (stays_name, deleted_name) = (stays.name().to_owned(), deleted.name().to_owned());
+            drop((deleted, exits));
+            let reports = reports(&readers);
+            let completeness = |name: &str| -> Vec<Completeness> {
+                reports[name].iter().map(|report| report.completeness).collect()
+            };
+            let parts = if max_threads == 1 { 1 } else { 2 };
+            assert_eq!(completeness(&stays_name), vec![Completeness::Complete; parts]);
+            let vanished = Completeness::Incomplete(Incomplete::Vanished);
+            assert_eq!(completeness(&deleted_name), vec![vanished; parts]);
+            assert_eq!(completeness(&exits_name), vec![vanished; parts]);
+        }
+    }
+}

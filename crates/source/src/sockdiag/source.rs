@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
-use crossbeam_channel::unbounded;
+use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use sockeye_netns::{Scanner, Watcher};
 use sockeye_pipeline::{Completeness, Outlet, PartReport, Source, Stop};
 use sockeye_sys::netns::{NetnsFd, NetnsId, OpenError};
@@ -13,6 +14,7 @@ use tracing::warn;
 
 use super::counters::Counters;
 use super::kit::Kits;
+use super::parked::{LOOK, Parked};
 use super::reader::{Done, Shared};
 use super::readers::Readers;
 use super::settings::Settings;
@@ -21,8 +23,7 @@ use super::settings::Settings;
 #[derive(Debug)]
 pub struct SockDiag {
     state: Arc<Mutex<State>>,
-    kits: Kits,
-    counters: Arc<Counters>,
+    shared: Arc<Shared>,
     watcher: Option<Watcher>,
 }
 
@@ -30,7 +31,6 @@ pub struct SockDiag {
 struct State {
     scanner: Scanner,
     readers: Readers,
-    counters: Arc<Counters>,
     warned_incomplete: bool,
 }
 
@@ -47,20 +47,19 @@ impl SockDiag {
         let scanner = Scanner::new(settings.scan.clone());
         let counters = Arc::new(Counters::default());
         let attrs = settings.useful_attrs();
-        let shared =
-            Shared { settings, attrs, counters: Arc::clone(&counters), home, kits: kits.clone() };
-        let readers = Readers::new(Arc::new(shared));
-        let state =
-            State { scanner, readers, counters: Arc::clone(&counters), warned_incomplete: false };
-        Ok(Self { state: Arc::new(Mutex::new(state)), kits, counters, watcher: None })
+        let parked = Parked::default();
+        let shared = Arc::new(Shared { settings, attrs, counters, home, kits, parked });
+        let readers = Readers::new(Arc::clone(&shared));
+        let state = State { scanner, readers, warned_incomplete: false };
+        Ok(Self { state: Arc::new(Mutex::new(state)), shared, watcher: None })
     }
 
     /// Watches the directories of mounts between polls, so that threads of dead namespaces go at once.
     /// A host whose inotify instances are used up is no reason not to poll.
     pub fn watch(&mut self, directories: Vec<std::path::PathBuf>) {
-        let state = Arc::clone(&self.state);
+        let (state, counters) = (Arc::clone(&self.state), self.counters());
         // While a poll runs, this waits for its end. The watcher is never dropped during one.
-        let on_change = move || lock(&state).refresh();
+        let on_change = move || lock(&state).refresh(&counters);
         match Watcher::spawn(directories, on_change) {
             Ok(watcher) => self.watcher = Some(watcher),
             Err(error) => warn!(%error, "namespaces are looked for at polls only"),
@@ -69,7 +68,24 @@ impl SockDiag {
 
     /// What the source counts. Shared: they can be read while it polls.
     pub fn counters(&self) -> Arc<Counters> {
-        Arc::clone(&self.counters)
+        Arc::clone(&self.shared.counters)
+    }
+
+    /// Waits until no job is left, and looks after readers that wait for sinks.
+    fn wait(&self, done: &Receiver<Done>) -> Vec<Done> {
+        let mut all = Vec::new();
+        let mut look = Instant::now() + LOOK;
+        loop {
+            match done.recv_deadline(look) {
+                Ok(done) => all.push(done),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return all,
+            }
+            if Instant::now() >= look {
+                self.shared.parked.let_go_of_the_dead();
+                look = Instant::now() + LOOK;
+            }
+        }
     }
 }
 
@@ -80,11 +96,11 @@ impl Source for SockDiag {
 
     fn poll(&mut self, outlet: &Outlet, stop: &Stop) -> Vec<PartReport> {
         let mut state = lock(&self.state);
-        state.refresh();
+        state.refresh(&self.shared.counters);
         let (sender, done) = unbounded();
         let jobs = state.readers.dispatch(outlet, stop, &sender);
         drop(sender);
-        let done: Vec<Done> = done.iter().collect();
+        let done = self.wait(&done);
         assert_eq!(done.len(), jobs, "a reader has panicked, and its namespace was not read");
         let mut parts: BTreeMap<NetnsId, PartReport> = BTreeMap::new();
         for Done { netns, report } in done {
@@ -93,7 +109,7 @@ impl Source for SockDiag {
                 Entry::Vacant(part) => drop(part.insert(report)),
             }
         }
-        self.kits.finish_poll(outlet);
+        self.shared.kits.finish_poll(outlet);
         parts.into_values().collect()
     }
 
@@ -103,9 +119,9 @@ impl Source for SockDiag {
 }
 
 impl State {
-    fn refresh(&mut self) {
+    fn refresh(&mut self, counters: &Counters) {
         let scan = self.scanner.scan();
-        self.counters.scanned(&scan);
+        counters.scanned(&scan);
         if let Some(errno) = scan.incomplete
             && !self.warned_incomplete
         {
@@ -128,5 +144,37 @@ fn add(part: &mut PartReport, other: &PartReport) {
     part.took = part.took.max(other.took);
     if part.completeness == Completeness::Complete {
         part.completeness = other.completeness;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sockeye_pipeline::Incomplete;
+
+    use super::*;
+
+    fn part(rows: u64, took: u64, completeness: Completeness) -> PartReport {
+        let took = Duration::from_millis(took);
+        PartReport {
+            part: "blue".into(),
+            rows,
+            seen: 2 * rows,
+            bytes: 100 * rows,
+            took,
+            completeness,
+        }
+    }
+
+    #[test]
+    fn one_incomplete_part_makes_its_namespace_incomplete_and_the_rows_of_all_count() {
+        let lost = Completeness::Incomplete(Incomplete::Lost);
+        let late = Completeness::Incomplete(Incomplete::Timeout);
+        let mut all = part(5, 7, Completeness::Complete);
+        add(&mut all, &part(1, 9, lost));
+        add(&mut all, &part(2, 3, late));
+        add(&mut all, &part(3, 8, Completeness::Complete));
+        assert_eq!(all, part(11, 9, lost));
     }
 }

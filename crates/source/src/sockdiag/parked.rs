@@ -1,0 +1,111 @@
+//! Sockets of readers that wait for a sink. A namespace that dies meanwhile is let go of: nobody else would look.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use sockeye_netns::Netns;
+use sockeye_sys::{DiagSocket, Received};
+
+use super::channel::Channel;
+use super::deadline::LIVENESS_AFTER;
+
+/// The sockets that wait, of all readers.
+#[derive(Debug, Default)]
+pub(crate) struct Parked(Mutex<Places>);
+
+#[derive(Debug, Default)]
+struct Places {
+    next: u64,
+    taken: BTreeMap<u64, Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    netns: Netns,
+    socket: DiagSocket,
+    since: Instant,
+}
+
+/// The socket of one dump, which may be parked.
+pub(crate) struct Held<'a> {
+    parked: &'a Parked,
+    netns: &'a Netns,
+    port_id: u32,
+    socket: RefCell<Option<DiagSocket>>,
+    paused: Cell<Duration>,
+}
+
+impl Parked {
+    /// Closes the sockets of dead namespaces. To be called every [`LOOK`] while dumps run, by a thread at home.
+    pub(crate) fn let_go_of_the_dead(&self) {
+        let recent = |place: &Place| place.since.elapsed() < LIVENESS_AFTER;
+        self.places().taken.retain(|_, place| recent(place) || place.netns.alive());
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn park(&self, netns: Netns, socket: DiagSocket) -> u64 {
+        let mut places = self.places();
+        let number = places.next;
+        places.next += 1;
+        places.taken.insert(number, Place { netns, socket, since: Instant::now() });
+        number
+    }
+
+    fn take_back(&self, number: u64) -> Option<DiagSocket> {
+        self.places().taken.remove(&number).map(|place| place.socket)
+    }
+}
+
+impl<'a> Held<'a> {
+    pub(crate) fn new(parked: &'a Parked, netns: &'a Netns, socket: DiagSocket) -> Self {
+        let port_id = socket.port_id();
+        Self { parked, netns, port_id, socket: Some(socket).into(), paused: Cell::default() }
+    }
+
+    /// Whether the namespace lives, as far as it is known; it is asked for unless the socket is closed already.
+    pub(crate) fn alive(&self) -> bool {
+        self.socket.borrow().is_some() && self.netns.alive()
+    }
+
+    /// Does something that may take long, and counts the time as paused.
+    pub(crate) fn pause(&self, work: impl FnOnce()) {
+        let began = Instant::now();
+        if let Some(socket) = self.socket.take() {
+            let number = self.parked.park(self.netns.clone(), socket);
+            work();
+            self.socket.replace(self.parked.take_back(number));
+        } else {
+            work();
+        }
+        self.paused.set(self.paused.get() + began.elapsed());
+    }
+
+    /// The time of all pauses.
+    pub(crate) fn paused(&self) -> &Cell<Duration> {
+        &self.paused
+    }
+}
+
+impl Channel for &Held<'_> {
+    fn port_id(&self) -> u32 {
+        self.port_id
+    }
+
+    fn send(&mut self, request: &[u8]) -> io::Result<()> {
+        self.socket.borrow().as_ref().ok_or(Errno::ESTALE)?.send(request)
+    }
+
+    fn recv(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
+        self.socket.borrow().as_ref().ok_or(Errno::ESTALE)?.recv(buffer)
+    }
+}
+
+/// How often to look. With the time that a reader waits before anyone looks, less than a second.
+pub(crate) const LOOK: Duration = Duration::from_millis(100);

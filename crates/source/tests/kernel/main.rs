@@ -1,0 +1,14 @@
+//! The source against the real kernel, through its contract: polls, a queue, and what is decoded from it. As root.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "what is not there is to fail the test")]
+
+mod eye;
+mod labels;
+mod leaving;
+mod parts;
+mod sampling;
+mod sharing;
+mod sinks;
+mod threads;
+mod unprivileged;

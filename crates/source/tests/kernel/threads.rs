@@ -1,0 +1,112 @@
+//! Threads and descriptors: within the limit, gone with their namespaces, and gone with the source.
+
+use std::time::Duration;
+
+use sockeye_source::sockdiag::Settings;
+use sockeye_testkit::netns::{Netns as _, inode_of, own_path};
+use sockeye_testkit::netns_anonymous::AnonymousNetns;
+use sockeye_testkit::procfs;
+
+use crate::eye::{Eye, alone, readers, settings, with_listeners, within};
+
+fn thread_of(inode: u64) -> String {
+    format!("nl-{inode}-0")
+}
+
+#[test]
+#[ignore = "needs root; `cargo xtask ci` runs it"]
+fn more_namespaces_than_threads_are_all_read_by_no_more_threads_than_allowed() {
+    let _alone = alone();
+    let namespaces = with_listeners("many", 30);
+    for max_threads in [1, 4, 6] {
+        let mut eye = Eye::new(Settings { max_threads, ..settings() });
+        for _ in 0..2 {
+            let poll = eye.poll();
+            for (netns, _) in &namespaces {
+                assert_eq!(poll.rows_of(netns).len(), 1, "{max_threads}");
+                assert_eq!(poll.part(netns.name()).rows, 1);
+                poll.assert_complete(netns.name());
+            }
+            assert_eq!(readers().len(), max_threads, "{:?}", readers());
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root; `cargo xtask ci` runs it"]
+fn the_hosts_own_namespace_is_the_first_to_get_threads_of_its_own() {
+    let _alone = alone();
+    let _namespaces = with_listeners("crowd", 3);
+    // Four are shared; the two that are left go to one namespace.
+    let mut eye = Eye::new(Settings { max_threads: 6, netlinkers: 2, ..settings() });
+    eye.poll();
+    let host = inode_of(&own_path()).unwrap();
+    let expected = [format!("nl-{host}-0"), format!("nl-{host}-1")];
+    assert_eq!(
+        readers().iter().filter(|name| expected.contains(name)).count(),
+        2,
+        "{:?}",
+        readers()
+    );
+}
+
+#[test]
+#[ignore = "needs root; `cargo xtask ci` runs it"]
+fn threads_go_with_their_namespaces_at_the_next_poll() {
+    let _alone = alone();
+    let mut namespaces = with_listeners("leave", 3);
+    let anonymous = AnonymousNetns::new().unwrap();
+    let mut eye = Eye::new(Settings { max_threads: 4096, ..settings() });
+    eye.poll();
+    let (named, unnamed) =
+        (thread_of(namespaces[0].0.inode().unwrap()), thread_of(anonymous.inode().unwrap()));
+    let stays = thread_of(namespaces[1].0.inode().unwrap());
+    for name in [&named, &unnamed, &stays] {
+        assert!(readers().contains(name), "{:?}", readers());
+    }
+    drop(namespaces.remove(0));
+    drop(anonymous);
+    eye.poll();
+    assert!(!readers().contains(&named) && !readers().contains(&unnamed), "{:?}", readers());
+    assert!(readers().contains(&stays));
+}
+
+#[test]
+#[ignore = "needs root; `cargo xtask ci` runs it"]
+fn between_polls_the_watcher_ends_and_starts_the_threads_of_named_namespaces() {
+    let _alone = alone();
+    let mut namespaces = with_listeners("watch", 2);
+    let mut eye = Eye::new(Settings { max_threads: 4096, ..settings() });
+    eye.source.watch(vec!["/run/netns".into()]);
+    eye.poll();
+    let gone = thread_of(namespaces[0].0.inode().unwrap());
+    assert!(readers().contains(&gone));
+    drop(namespaces.remove(0));
+    within(Duration::from_secs(1), "the thread ends", || !readers().contains(&gone));
+    namespaces.extend(with_listeners("watch", 1));
+    let new = thread_of(namespaces[1].0.inode().unwrap());
+    within(Duration::from_secs(2), "a thread begins", || readers().contains(&new));
+}
+
+#[test]
+#[ignore = "needs root; `cargo xtask ci` runs it"]
+fn threads_and_descriptors_are_gone_when_the_source_is_dropped() {
+    let _alone = alone();
+    let _namespaces = with_listeners("drop", 12);
+    let pid = std::process::id();
+    let counts = || (procfs::file_descriptors(pid).unwrap(), readers());
+    let before = counts();
+    assert_eq!(before.1, [""; 0]);
+    for (max_threads, netlinkers) in [(4, 1), (64, 1), (64, 3)] {
+        let mut eye = Eye::new(Settings { max_threads, netlinkers, ..settings() });
+        eye.source.watch(vec!["/run/netns".into()]);
+        eye.poll();
+        let idle = procfs::file_descriptors(pid).unwrap();
+        eye.poll();
+        assert_eq!(procfs::file_descriptors(pid).unwrap(), idle, "a poll leaves nothing open");
+        drop(eye);
+        assert_eq!(counts(), before);
+        let names = procfs::thread_names(pid).unwrap();
+        assert!(!names.contains(&"netns-watch".to_owned()));
+    }
+}
