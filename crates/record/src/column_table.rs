@@ -168,7 +168,7 @@ columns! {
     }
     socket_tail {
         3020 tcp_info_length: u32, NonZero, Plain, "bytes", "Bytes of tcp_info that the kernel delivered: which tcp_info columns exist." => |r| u32::try_from(r.info?.delivered_bytes()).ok();
-        3021 attributes: u64, NonZero, Plain, "", "Attributes that came, a bit each at its INET_DIAG number; bit 0: every column of theirs was written." => |r| Some(u64::from(r.socket.attributes()) | r.flags);
+        3021 attributes: u64, NonZero, Plain, "", "Attributes that came, a bit each at its INET_DIAG number; bit 0: every column of theirs was written; bit 32: the namespace has an nsid, 0 when none is written." => |r| Some(u64::from(r.socket.attributes()) | r.flags);
         3022 mark: u32, Attr(nr::MARK), Plain, "", "SO_MARK; needs CAP_NET_ADMIN." => |r| r.socket.mark();
         3023 ipv6_only: u32, Attr(nr::SKV6ONLY), Plain, "", "IPV6_V6ONLY of an IPv6 listener." => |r| r.socket.ipv6_only().map(u32::from);
         3030 tcp_info_received_ce: u32, Info(252), Plain, "segments", "Received with CE marks." => |r| r.info?.received_ce();

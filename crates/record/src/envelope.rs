@@ -85,7 +85,7 @@ impl BufferPool {
 
     fn take(&self) -> Vec<u8> {
         let mut buffer = self.0.pop().unwrap_or_default();
-        buffer.clear();
+        // Whatever was in it: the frame is written when the envelope is cut.
         buffer.resize(HEADROOM, 0);
         buffer
     }

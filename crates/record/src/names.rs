@@ -45,6 +45,20 @@ mod tests {
     }
 
     #[test]
+    fn every_number_of_an_enumeration_has_its_name_and_the_next_one_none() {
+        let names =
+            |meaning| (0..).map_while(|value| name(meaning, value)).collect::<Vec<_>>().join(" ");
+        assert_eq!(names(Meaning::Timer), "off on keepalive timewait persist");
+        assert_eq!(names(Meaning::CaState), "open disorder cwr recovery loss");
+        let kinds = [0, 1, 2, 3, u64::MAX].map(|value| name(Meaning::RecordKind, value));
+        assert_eq!(kinds, [None, Some("poll"), Some("closed"), None, None]);
+        assert_eq!(
+            [2, 10, 1].map(|value| name(Meaning::Family, value)),
+            [Some("inet"), Some("inet6"), None]
+        );
+    }
+
+    #[test]
     fn a_timestamp_is_rfc_3339_in_utc() {
         assert_eq!(rfc3339(1_700_000_000_123_456_789).unwrap(), "2023-11-14T22:13:20.123456789Z");
     }

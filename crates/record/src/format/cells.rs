@@ -142,3 +142,22 @@ fn quoted(out: &mut Vec<u8>, text: &[u8], separator: u8) {
         out.extend_from_slice(text);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_row_is_forgotten_before_the_next_and_that_of_the_dump_stays() {
+        let selection: Selection = "hostname,tcp_info_rtt".parse().unwrap();
+        let column = |name: &str| COLUMNS.iter().find(|column| column.name == name).unwrap();
+        let (mut cells, mut out) = (Cells::default(), Vec::new());
+        cells.begin_dump(false, |row| row.str(column("hostname"), "h"));
+        for rtt in [1234, 5678] {
+            cells
+                .row(false, &selection, b',', &mut out, |row| row.u32(column("tcp_info_rtt"), rtt));
+            assert_eq!(cells.text.len(), 5);
+        }
+        assert_eq!(out, b"h,1234\nh,5678\n");
+    }
+}

@@ -87,8 +87,14 @@ impl Encoder {
     }
 
     /// An encoder for decoded records, which may hold columns that only other writers fill.
+    ///
+    /// Where columns have a header they are those that Sockeye fills; elsewhere the others show where there are any.
     pub fn for_records(encoding: &Encoding) -> Self {
-        Self::with_columns(encoding, Selection::all())
+        let has_header = matches!(encoding.format, Format::Csv | Format::Tsv);
+        Self::with_columns(
+            encoding,
+            if has_header { Selection::filled() } else { Selection::all() },
+        )
     }
 
     fn with_columns(encoding: &Encoding, every: Selection) -> Self {

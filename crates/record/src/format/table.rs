@@ -65,7 +65,6 @@ pub(crate) fn brief_headings() -> Vec<Heading> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Brief {
     netns: Vec<u8>,
-    dump_netns: usize,
     state: Option<u32>,
     rqueue: Option<u32>,
     wqueue: Option<u32>,
@@ -85,11 +84,9 @@ impl Brief {
     pub(crate) fn begin_dump(&mut self, columns: impl FnOnce(&mut Self)) {
         self.netns.clear();
         columns(self);
-        self.dump_netns = self.netns.len();
     }
 
     pub(crate) fn row(&mut self, out: &mut Vec<u8>, columns: impl FnOnce(&mut Self)) {
-        self.netns.truncate(self.dump_netns);
         // A decoded record may lack any of them, and must not show its predecessor's.
         self.source.clear();
         self.destination.clear();

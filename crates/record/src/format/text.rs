@@ -94,6 +94,14 @@ mod tests {
     }
 
     #[test]
+    fn json_strings_of_every_character_come_back() {
+        for letter in ('\0'..='\u{ff}').chain(['\u{2028}', '\u{10ffff}']) {
+            let text = text(|out| json_string(out, &format!("a{letter}b")));
+            assert_eq!(serde_json::from_str::<String>(&text).unwrap(), format!("a{letter}b"));
+        }
+    }
+
+    #[test]
     fn proto_strings_escape_in_octal() {
         assert_eq!(
             text(|out| proto_string(out, &[127, 0, 0, 1, b'"', b'a', 0xc3])),

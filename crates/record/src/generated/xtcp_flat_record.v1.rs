@@ -501,7 +501,7 @@ pub struct XtcpFlatRecord {
     /// Bytes of tcp_info that the kernel delivered: which tcp_info columns exist. \[bytes\]
     #[prost(uint32, tag = "3020")]
     pub tcp_info_length: u32,
-    /// Attributes that came, a bit each at its INET_DIAG number; bit 0: every column of theirs was written.
+    /// Attributes that came, a bit each at its INET_DIAG number; bit 0: every column of theirs was written; bit 32: the namespace has an nsid, 0 when none is written.
     #[prost(uint64, tag = "3021")]
     pub attributes: u64,
     /// SO_MARK; needs CAP_NET_ADMIN.

@@ -135,11 +135,11 @@ fn same_header(diag: &InetDiag<'_>, response: &InetResponse) {
             );
         }
         Some(Timer::KeepAlive(expires)) => {
-            assert_eq!((diag.timer(), u128::from(diag.expires())), (2, ms(expires)))
+            assert_eq!((diag.timer(), u128::from(diag.expires())), (2, ms(expires)));
         }
         Some(Timer::TimeWait) => assert_eq!(diag.timer(), 3),
         Some(Timer::Probe(expires)) => {
-            assert_eq!((diag.timer(), u128::from(diag.expires())), (4, ms(expires)))
+            assert_eq!((diag.timer(), u128::from(diag.expires())), (4, ms(expires)));
         }
         None => assert_eq!(diag.timer(), 0),
     }
@@ -233,8 +233,10 @@ fn put(record: &mut XtcpFlatRecord, nla: &Nla) {
         Nla::Congestion(name) => {
             record.congestion_algorithm_string.clone_from(name);
             let known = ["cubic", "dctcp", "vegas", "prague", "bbr", "bbr2", "bbr3"];
-            record.congestion_algorithm_enum =
-                known.iter().position(|known| known == name).map_or(0, |i| i as i32 + 1);
+            record.congestion_algorithm_enum = known
+                .iter()
+                .position(|known| known == name)
+                .map_or(0, |i| i32::try_from(i + 1).unwrap());
         }
         Nla::Tos(tos) => record.type_of_service = (*tos).into(),
         Nla::Tc(class) => record.traffic_class = (*class).into(),

@@ -63,8 +63,7 @@ fn the_header_has_the_names_in_the_order_asked_for_and_all_filled_ones_by_defaul
     let filled: Vec<&str> =
         COLUMNS.iter().filter(|column| column.filled).map(|column| column.name).collect();
     assert_eq!(header(&plain(Csv)), filled.join(",") + "\n");
-    let all: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
-    assert_eq!(Encoder::for_records(&plain(Tsv)).header(), (all.join("\t") + "\n").into_bytes());
+    assert_eq!(Encoder::for_records(&plain(Tsv)).header(), (filled.join("\t") + "\n").into_bytes());
     for format in [
         Format::ProtobufList,
         Format::ProtoJson,

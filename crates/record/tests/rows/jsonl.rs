@@ -358,6 +358,7 @@ pub(crate) fn everything() -> Socket {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a line a column")]
 fn with_everything() -> Map<String, Value> {
     let row = json!({
         "schema_version": 1,

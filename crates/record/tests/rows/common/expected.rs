@@ -148,7 +148,7 @@ fn companions(socket: &Socket, record: &mut XtcpFlatRecord) {
     }
 }
 
-/// The ends of the fields are those of kernel-facts.md, "tcp_info by length".
+/// The ends of the fields are those of kernel-facts.md, "`tcp_info` by length".
 fn tcp_info(socket: &Socket, record: &mut XtcpFlatRecord) {
     let Some(cut) = &socket.info else { return };
     let info = &cut.value;

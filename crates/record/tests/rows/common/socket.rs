@@ -171,6 +171,7 @@ kernel_struct!(MptcpInfo {
 });
 
 /// One socket, and the numbers of its row.
+#[expect(clippy::struct_field_names, reason = "socket_fd is the column's name")]
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Socket {
     pub(crate) record_counter: u64,
@@ -235,7 +236,7 @@ impl Socket {
         put(10, self.noise.then(|| vec![6]));
         put(8, self.shutdown.map(|v| vec![v]));
         put(5, self.tos.map(|v| vec![v]));
-        put(6 | 0x4000, self.tclass.map(|v| vec![v]));
+        put(0x4006, self.tclass.map(|v| vec![v]));
         put(11, self.v6only.map(|v| vec![v]));
         put(15, self.mark.map(|v| v.to_ne_bytes().to_vec()));
         put(17, self.class_id.map(|v| v.to_ne_bytes().to_vec()));
@@ -250,7 +251,7 @@ impl Socket {
         put(3, self.vegas.as_ref().map(Cut::bytes));
         put(9, self.dctcp.as_ref().map(Cut::bytes));
         put(16, self.bbr.as_ref().map(Cut::bytes));
-        put(19 | 0x8000, self.ulp.as_ref().map(Ulp::bytes));
+        put(0x8013, self.ulp.as_ref().map(Ulp::bytes));
         put(99, self.noise.then(|| vec![1, 2, 3]));
         out
     }
@@ -265,7 +266,7 @@ impl Ulp {
                 for (number, value) in [version, cipher, tx_conf, rx_conf].into_iter().enumerate() {
                     attribute(&mut inner, number as u16 + 1, &value.to_ne_bytes());
                 }
-                attribute(&mut out, 2 | 0x8000, &inner);
+                attribute(&mut out, 0x8002, &inner);
             }
             Self::Mptcp(m) => {
                 attribute(&mut out, 1, b"mptcp\0");
@@ -279,7 +280,7 @@ impl Ulp {
                 attribute(&mut inner, 8, &m.flags.to_ne_bytes());
                 attribute(&mut inner, 9, &[m.id_rem]);
                 attribute(&mut inner, 10, &[m.id_loc]);
-                attribute(&mut out, 3 | 0x8000, &inner);
+                attribute(&mut out, 0x8003, &inner);
             }
         }
         out
