@@ -56,7 +56,11 @@ pub struct Summary {
 }
 
 /// Polls until `max_polls`, a request to stop, or the end of the last sink.
-pub fn collect(collection: Collection<'_>, stop: &Stop, mut observe: impl FnMut(Event<'_>)) -> Summary {
+pub fn collect(
+    collection: Collection<'_>,
+    stop: &Stop,
+    mut observe: impl FnMut(Event<'_>),
+) -> Summary {
     let Collection { mut sources, outlet, mut schedule, max_polls } = collection;
     let mut summary = Summary::default();
     for source in &mut sources {
@@ -81,11 +85,13 @@ pub fn collect(collection: Collection<'_>, stop: &Stop, mut observe: impl FnMut(
             PollGate::Closed => break,
         }
         let began = Instant::now();
-        let parts: Vec<PartReport> = sources.iter_mut().flat_map(|source| source.poll(outlet, stop)).collect();
+        let parts: Vec<PartReport> =
+            sources.iter_mut().flat_map(|source| source.poll(outlet, stop)).collect();
         outlet.end_of_poll();
         summary.polls += 1;
         summary.rows += parts.iter().map(|part| part.rows).sum::<u64>();
-        let incomplete = parts.iter().filter(|part| part.completeness != crate::Completeness::Complete).count();
+        let incomplete =
+            parts.iter().filter(|part| part.completeness != crate::Completeness::Complete).count();
         summary.incomplete_parts += incomplete as u64;
         observe(Event::Polled { poll: summary.polls, took: began.elapsed(), parts: &parts });
     }

@@ -34,7 +34,8 @@ pub struct Ledger {
 
 impl DropReason {
     /// Every reason, in the order of [`Ledger::dropped`].
-    pub const ALL: [Self; 5] = [Self::QueueFull, Self::HighWater, Self::SinkClosed, Self::Rejected, Self::Shutdown];
+    pub const ALL: [Self; 5] =
+        [Self::QueueFull, Self::HighWater, Self::SinkClosed, Self::Rejected, Self::Shutdown];
 
     /// The reason as a label.
     pub fn name(self) -> &'static str {
@@ -74,8 +75,15 @@ impl Ledger {
 /// `read 30000 = delivered 29000 + dropped 1000 (queue_full 1000) + in flight 0`
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "read {} = delivered {} + dropped {}", self.read, self.delivered, self.dropped_rows())?;
-        let mut reasons = DropReason::ALL.iter().zip(self.dropped).filter(|(_, rows)| *rows > 0).peekable();
+        write!(
+            f,
+            "read {} = delivered {} + dropped {}",
+            self.read,
+            self.delivered,
+            self.dropped_rows()
+        )?;
+        let mut reasons =
+            DropReason::ALL.iter().zip(self.dropped).filter(|(_, rows)| *rows > 0).peekable();
         if reasons.peek().is_some() {
             for (i, (reason, rows)) in reasons.enumerate() {
                 write!(f, "{}{} {rows}", if i == 0 { " (" } else { ", " }, reason.name())?;
@@ -100,7 +108,10 @@ mod tests {
         ledger.drop_rows(DropReason::QueueFull, 2);
         ledger.drop_rows(DropReason::Shutdown, 1);
         assert!(ledger.balances());
-        assert_eq!(ledger.to_string(), "read 10 = delivered 6 + dropped 3 (queue_full 2, shutdown 1) + in flight 1");
+        assert_eq!(
+            ledger.to_string(),
+            "read 10 = delivered 6 + dropped 3 (queue_full 2, shutdown 1) + in flight 1"
+        );
         ledger.delivered = 7;
         assert!(ledger.to_string().ends_with("; DOES NOT BALANCE"));
     }

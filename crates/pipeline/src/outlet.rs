@@ -48,8 +48,11 @@ impl Outlet {
     /// Decides about a poll, and pauses for its length the sinks that are too far behind while others are not. A poll
     /// that is not to begin pauses nobody: there may be sources that send between polls.
     pub fn begin_poll(&self) -> PollGate {
-        let alive: Vec<(&Queue, bool)> =
-            self.queues().filter(|queue| !queue.sink_gone()).map(|queue| (queue, queue.above_high_water())).collect();
+        let alive: Vec<(&Queue, bool)> = self
+            .queues()
+            .filter(|queue| !queue.sink_gone())
+            .map(|queue| (queue, queue.above_high_water()))
+            .collect();
         if alive.is_empty() {
             return PollGate::Closed;
         }

@@ -103,8 +103,16 @@ enum Item {
 impl Queue {
     /// An empty queue for the sink called `name`.
     pub fn new(name: &str, limits: QueueLimits) -> Self {
-        let inner = Mutex::new(Inner::default());
-        Self(Arc::new(Shared { name: name.into(), limits, inner, filled: Condvar::new(), freed: Condvar::new() }))
+        let queue = Self(Arc::new(Shared {
+            name: name.into(),
+            limits,
+            inner: Mutex::default(),
+            filled: Condvar::new(),
+            freed: Condvar::new(),
+        }));
+        // There are sources that send before the first poll.
+        queue.begin_poll(false);
+        queue
     }
 
     /// The sink's name.
@@ -191,7 +199,8 @@ impl Queue {
             let progress = inner.progress;
             inner.begin_wait();
             let timeout;
-            (inner, timeout) = self.0.freed.wait_timeout(inner, nap).unwrap_or_else(PoisonError::into_inner);
+            (inner, timeout) =
+                self.0.freed.wait_timeout(inner, nap).unwrap_or_else(PoisonError::into_inner);
             inner.end_wait();
             // A patience shorter than this is no evidence.
             inner.stalled |= nap == STALL && timeout.timed_out() && inner.progress == progress;
@@ -234,16 +243,23 @@ impl Queue {
                 Some(Item::EndOfPoll) => return Take::EndOfPoll,
                 Some(Item::Envelope(envelope)) => {
                     inner.moved();
-                    return Take::Delivery(Delivery { queue: self.clone(), envelope, resolved: false });
+                    return Take::Delivery(Delivery {
+                        queue: self.clone(),
+                        envelope,
+                        resolved: false,
+                    });
                 }
-                None if inner.gone.is_some() || inner.flush_deadline.is_some() => return Take::Closed,
+                None if inner.gone.is_some() || inner.flush_deadline.is_some() => {
+                    return Take::Closed;
+                }
                 None => {}
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Take::Idle;
             }
-            inner = self.0.filled.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
+            inner =
+                self.0.filled.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -260,7 +276,8 @@ impl Queue {
         let closed = inner.flush_deadline.is_some();
         loop {
             let now = Instant::now();
-            if inner.gone.is_some() || inner.flush_deadline.is_some_and(|deadline| now >= deadline) {
+            if inner.gone.is_some() || inner.flush_deadline.is_some_and(|deadline| now >= deadline)
+            {
                 return false;
             }
             if now >= wake || inner.flush_deadline.is_some() != closed {
@@ -268,7 +285,8 @@ impl Queue {
             }
             // Offers wake this as well, and it sleeps on: a full disk is not tried again for every envelope.
             let left = inner.flush_deadline.map_or(wake, |deadline| wake.min(deadline)) - now;
-            inner = self.0.filled.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
+            inner =
+                self.0.filled.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -377,7 +395,11 @@ impl Drop for Delivery {
         if !self.resolved {
             let mut inner = self.queue.lock();
             let late = inner.flush_deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            let reason = inner.gone.unwrap_or(if late { DropReason::Shutdown } else { DropReason::Rejected });
+            let reason = inner.gone.unwrap_or(if late {
+                DropReason::Shutdown
+            } else {
+                DropReason::Rejected
+            });
             inner.resolve(&self.envelope);
             inner.ledger.drop_rows(reason, self.envelope.rows());
             drop(inner);
@@ -388,3 +410,85 @@ impl Drop for Delivery {
 
 /// A sink that neither takes nor resolves anything for so long is not waited for.
 const STALL: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(patience: Duration) -> Queue {
+        let queue =
+            Queue::new("test", QueueLimits { bytes: 1, when_full: WhenFull::Drop { patience } });
+        queue.begin_poll(false);
+        queue
+    }
+
+    #[test]
+    fn offers_that_wait_at_the_same_time_cost_the_patience_once() {
+        let queue = queue(HOUR);
+        let began = Instant::now();
+        (0..10).for_each(|_| queue.lock().begin_wait());
+        std::thread::sleep(Duration::from_millis(20));
+        (0..10).for_each(|_| queue.lock().end_wait());
+        let waited = began.elapsed();
+        let left = queue.lock().patience_left();
+        assert!(
+            left <= HOUR.saturating_sub(Duration::from_millis(20))
+                && left >= HOUR.saturating_sub(waited),
+            "{left:?} {waited:?}"
+        );
+        assert!(queue.lock().waiting.since.is_none());
+    }
+
+    #[test]
+    fn a_poll_has_its_patience_anew_even_while_somebody_waits() {
+        let queue = queue(HOUR);
+        queue.lock().begin_wait();
+        std::thread::sleep(Duration::from_millis(20));
+        let began = Instant::now();
+        queue.begin_poll(false);
+        assert!(queue.lock().patience_left() >= HOUR.saturating_sub(began.elapsed()));
+    }
+
+    #[test]
+    fn a_stall_is_paid_for_once_and_forgotten_when_the_sink_moves() {
+        let queue = queue(HOUR);
+        queue.lock().pending_bytes = 1;
+        let wait = || queue.wait_for_room(queue.lock(), 1, &Stop::default()).1;
+        assert_eq!(wait(), Err(DropReason::QueueFull));
+        let left = queue.lock().patience_left();
+        assert!(left <= HOUR.saturating_sub(STALL));
+        assert_eq!(wait(), Err(DropReason::QueueFull));
+        assert_eq!(queue.lock().patience_left(), left, "nothing was waited for");
+        queue.begin_poll(false);
+        assert_eq!(wait(), Err(DropReason::QueueFull));
+        assert_eq!(queue.lock().patience_left(), HOUR, "nor in the next poll");
+        queue.lock().moved();
+        assert_eq!(wait(), Err(DropReason::QueueFull));
+        assert!(
+            queue.lock().patience_left() <= HOUR.saturating_sub(STALL),
+            "it was given another chance"
+        );
+    }
+
+    #[test]
+    fn a_nap_between_attempts_ends_by_its_length_or_by_the_close_or_not_at_all_after_the_deadline()
+    {
+        let queue = queue(HOUR);
+        assert!(queue.wait_to_retry(Duration::from_millis(5)));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // An offer wakes the same condition, and the nap goes on.
+                queue.0.filled.notify_all();
+                queue.close(Instant::now() + HOUR);
+            });
+            let began = Instant::now();
+            assert!(queue.wait_to_retry(HOUR));
+            assert!(began.elapsed() < HOUR / 2);
+        });
+        assert!(queue.wait_to_retry(Duration::from_millis(5)), "closed, and naps as before");
+        queue.close(Instant::now());
+        assert!(!queue.wait_to_retry(HOUR));
+    }
+
+    const HOUR: Duration = Duration::from_hours(1);
+}

@@ -26,7 +26,12 @@ impl Schedule {
     /// that ten thousand hosts that were started together do not poll together.
     pub fn new(start: Instant, frequency: Duration, jitter_percent: u8) -> Self {
         let frequency = frequency.max(SHORTEST);
-        Self { tick: start, frequency, jitter: f64::from(jitter_percent.min(100)) / 100.0, begun: false }
+        Self {
+            tick: start,
+            frequency,
+            jitter: f64::from(jitter_percent.min(100)) / 100.0,
+            begun: false,
+        }
     }
 
     /// The first tick that is not in the past. `random` gives numbers from 0 to below 1.
@@ -61,8 +66,14 @@ mod tests {
         let start = Instant::now();
         let mut schedule = Schedule::new(start, 10 * SECOND, 0);
         assert_eq!(schedule.next(start + SECOND, || 0.0), Tick { at: start, late: 0 });
-        assert_eq!(schedule.next(start + 3 * SECOND, || 0.0), Tick { at: start + 10 * SECOND, late: 0 });
-        assert_eq!(schedule.next(start + 10 * SECOND, || 0.0), Tick { at: start + 20 * SECOND, late: 0 });
+        assert_eq!(
+            schedule.next(start + 3 * SECOND, || 0.0),
+            Tick { at: start + 10 * SECOND, late: 0 }
+        );
+        assert_eq!(
+            schedule.next(start + 10 * SECOND, || 0.0),
+            Tick { at: start + 20 * SECOND, late: 0 }
+        );
     }
 
     #[test]
@@ -70,8 +81,14 @@ mod tests {
         let start = Instant::now();
         let mut schedule = Schedule::new(start, 10 * SECOND, 0);
         schedule.next(start, || 0.0);
-        assert_eq!(schedule.next(start + 35 * SECOND, || 0.0), Tick { at: start + 40 * SECOND, late: 3 });
-        assert_eq!(schedule.next(start + 41 * SECOND, || 0.0), Tick { at: start + 50 * SECOND, late: 0 });
+        assert_eq!(
+            schedule.next(start + 35 * SECOND, || 0.0),
+            Tick { at: start + 40 * SECOND, late: 3 }
+        );
+        assert_eq!(
+            schedule.next(start + 41 * SECOND, || 0.0),
+            Tick { at: start + 50 * SECOND, late: 0 }
+        );
     }
 
     #[test]
@@ -81,7 +98,10 @@ mod tests {
         assert_eq!(schedule.next(start, || 0.0).at, start);
         let millisecond = Duration::from_millis(1);
         assert_eq!(schedule.next(start + SECOND, || 0.0), Tick { at: start + SECOND, late: 999 });
-        assert_eq!(schedule.next(start + SECOND, || 0.0), Tick { at: start + SECOND + millisecond, late: 0 });
+        assert_eq!(
+            schedule.next(start + SECOND, || 0.0),
+            Tick { at: start + SECOND + millisecond, late: 0 }
+        );
     }
 
     #[test]

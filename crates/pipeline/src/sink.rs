@@ -70,8 +70,17 @@ impl SinkThread {
     /// The system has no thread to give.
     pub fn spawn(queue: Queue, sink: Box<dyn Sink>) -> io::Result<Self> {
         let reopen = Arc::new(AtomicBool::new(false));
-        let server = Server { queue: queue.clone(), sink, reopen: Arc::clone(&reopen), last_complaint: None };
-        let name = format!("sink-{}", queue.name()).chars().filter(|char| *char != '\0').take(15).collect();
+        let server = Server {
+            queue: queue.clone(),
+            sink,
+            reopen: Arc::clone(&reopen),
+            last_complaint: None,
+        };
+        let name = format!("sink-{}", queue.name())
+            .chars()
+            .filter(|char| *char != '\0')
+            .take(15)
+            .collect();
         let thread = thread::Builder::new().name(name).spawn(move || server.serve())?;
         Ok(Self { queue, reopen, thread })
     }
@@ -108,6 +117,7 @@ impl SinkThread {
 
 /// Asks a sink to open again what it writes to.
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct Reopen(Arc<AtomicBool>);
 
 impl Reopen {

@@ -33,10 +33,13 @@ impl Stop {
     pub fn wait_until(&self, deadline: Instant) -> bool {
         let mut guard = self.0.lock.lock().unwrap_or_else(PoisonError::into_inner);
         while !self.requested() {
-            let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
+            let Some(left) =
+                deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+            else {
                 return false;
             };
-            guard = self.0.changed.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
+            guard =
+                self.0.changed.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }
@@ -53,7 +56,8 @@ mod tests {
         let stop = Stop::default();
         let other = stop.clone();
         let began = Instant::now();
-        let waiter = std::thread::spawn(move || other.wait_until(Instant::now() + Duration::from_secs(60)));
+        let waiter =
+            std::thread::spawn(move || other.wait_until(Instant::now() + Duration::from_mins(1)));
         stop.request();
         assert!(waiter.join().unwrap());
         assert!(began.elapsed() < Duration::from_secs(30));

@@ -6,6 +6,9 @@
 #![forbid(unsafe_code)]
 
 mod file;
+#[cfg(test)]
+#[path = "../tests/kit/mod.rs"]
+mod kit;
 mod null;
 mod put;
 mod stream;

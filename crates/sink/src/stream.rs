@@ -73,7 +73,9 @@ fn write_all(file: &mut File, mut bytes: &[u8]) -> Result<(), PutError> {
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
             Err(error) => match error.kind() {
                 ErrorKind::Interrupted => {}
-                ErrorKind::WouldBlock => wait_writable(file).map_err(|error| PutError::Closed(Some(error)))?,
+                ErrorKind::WouldBlock => {
+                    wait_writable(file).map_err(|error| PutError::Closed(Some(error)))?;
+                }
                 ErrorKind::BrokenPipe => return Err(PutError::Closed(None)),
                 _ => return Err(PutError::Closed(Some(error))),
             },

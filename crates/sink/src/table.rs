@@ -47,7 +47,9 @@ impl<P: Put> TableWriter<P> {
             }
             Err(closed) => {
                 (self.due, self.bytes) = (false, 0);
-                self.gathered.drain(..).for_each(|delivery| delivery.dropped(DropReason::SinkClosed));
+                self.gathered
+                    .drain(..)
+                    .for_each(|delivery| delivery.dropped(DropReason::SinkClosed));
                 Err(closed)
             }
         }

@@ -1,4 +1,6 @@
-//! A disk that is really full, and a limit on the size of files: nothing is lost, and no half row stays.
+//! A disk that is really full: nothing is lost, and no half row stays.
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod kit;
 
@@ -10,8 +12,6 @@ use std::time::Duration;
 use kit::{Served, bytes, encoder, envelopes};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
 use sockeye_pipeline::DropReason;
 use sockeye_record::Format;
 use sockeye_sink::{FileSettings, FileSink, PathPattern};
@@ -36,7 +36,8 @@ fn with_small_disk(dir: &Path, kib: usize, work: impl FnOnce() + Send) {
                 let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
                 mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
                 let size = format!("size={kib}k");
-                mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), Some(size.as_str())).unwrap();
+                mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), Some(size.as_str()))
+                    .unwrap();
                 work();
                 umount2(dir, MntFlags::MNT_DETACH).unwrap();
             })
@@ -65,7 +66,11 @@ fn a_full_disk_is_waited_out_and_the_file_is_whole_all_the_while() {
             let ledger = served.queue.ledger();
             let part = fs::read(&path).unwrap();
             assert!(ledger.delivered > 0 && ledger.delivered < 600, "{ledger}");
-            assert_eq!(part, [encoder(format).header(), bytes(&envelopes(format, ledger.delivered / 2))].concat());
+            assert_eq!(
+                part,
+                [encoder(format).header(), bytes(&envelopes(format, ledger.delivered / 2))]
+                    .concat()
+            );
 
             fs::remove_file(&ballast).unwrap();
             served.wait("the rest", |ledger| ledger.delivered == 600);
@@ -86,27 +91,13 @@ fn a_disk_that_stays_full_costs_rows_at_the_flush_deadline_and_no_half_row() {
         served.offer(envelopes(Format::ProtobufList, 300));
         served.wait("a retry", |ledger| ledger.retries > 0);
         let ledger = served.close_within(Duration::from_millis(200));
-        assert_eq!(ledger.dropped[DropReason::Shutdown as usize], 600 - ledger.delivered, "{ledger}");
+        assert_eq!(
+            ledger.dropped[DropReason::Shutdown as usize],
+            600 - ledger.delivered,
+            "{ledger}"
+        );
         assert_eq!(ledger.in_flight, 0);
         let written = bytes(&envelopes(Format::ProtobufList, ledger.delivered / 2));
         assert_eq!(fs::read(&path).unwrap(), written);
     });
-}
-
-#[test]
-fn a_limit_on_the_size_of_files_is_waited_out_like_a_full_disk() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("sockets");
-    // The daemon ignores it; here it stays pending, for this thread and the sink's.
-    SigSet::from(Signal::SIGXFSZ).thread_block().unwrap();
-    let all = bytes(&envelopes(Format::ProtobufList, 50));
-    let (soft, hard) = getrlimit(Resource::RLIMIT_FSIZE).unwrap();
-    let served = Served::start(FileSink::open(settings(&path, Format::ProtobufList)).unwrap());
-    setrlimit(Resource::RLIMIT_FSIZE, all.len() as u64 / 2, hard).unwrap();
-    served.offer(envelopes(Format::ProtobufList, 50));
-    served.wait("a retry", |ledger| ledger.retries > 1);
-    setrlimit(Resource::RLIMIT_FSIZE, soft, hard).unwrap();
-    served.wait("the rest", |ledger| ledger.delivered == 100);
-    assert_eq!(served.close().dropped_rows(), 0);
-    assert_eq!(fs::read(&path).unwrap(), all);
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use kit::{Served, bytes, encoder, envelopes};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use sockeye_pipeline::{DropReason, Sink};
+use sockeye_pipeline::{DropReason, SendError, Sink};
 use sockeye_record::Format;
 use sockeye_sink::Stream;
 
@@ -40,6 +40,9 @@ fn a_csv_without_rows_has_its_header() {
 fn a_reader_who_leaves_ends_the_sink_quietly() {
     let (reader, writer) = pipe().unwrap();
     drop(reader);
+    let mut stream = Stream::new(writer.try_clone().unwrap(), Vec::new());
+    let refused = stream.send(kit::delivery(&kit::queue(), envelopes(Format::Jsonl, 1).remove(0)));
+    assert!(matches!(refused, Err(SendError::Closed(_, None))), "{refused:?}");
     let served = Served::start(Stream::new(writer, Vec::new()));
     served.offer(envelopes(Format::Jsonl, 2));
     served.wait("the end of the sink", |ledger| ledger.dropped_rows() == 4);
@@ -55,7 +58,8 @@ fn what_is_half_written_when_the_reader_leaves_is_not_delivered() {
     let limits = sockeye_record::Limits { rows: 2000, bytes: usize::MAX };
     let pool = sockeye_record::BufferPool::new(1);
     let mut builder = sockeye_record::Builder::new(encoder(Format::Jsonl), limits, pool);
-    let record = sockeye_record::v1::XtcpFlatRecord { hostname: "h".repeat(200), ..Default::default() };
+    let record =
+        sockeye_record::v1::XtcpFlatRecord { hostname: "h".repeat(200), ..Default::default() };
     let mut long = None;
     for _ in 0..2000 {
         builder.push_record(&record, |envelope| long = Some(envelope));
@@ -75,7 +79,7 @@ fn a_full_device_ends_the_sink_with_its_error() {
     let queue = kit::queue();
     let envelope = envelopes(Format::Jsonl, 1).remove(0);
     match stream.send(kit::delivery(&queue, envelope)) {
-        Err(sockeye_pipeline::SendError::Closed(_, Some(error))) => {
+        Err(SendError::Closed(_, Some(error))) => {
             assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
         }
         other => panic!("{other:?}"),

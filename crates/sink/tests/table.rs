@@ -1,5 +1,7 @@
 //! Tables into streams and files: a poll at a time, and what becomes of rows that can't be written.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 mod kit;
 
 use std::io::{self, Read, pipe};
@@ -8,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kit::{Served, bytes, encoder, envelopes};
-use sockeye_pipeline::{Delivery, DropReason, Queue, QueueLimits, SendError, Sink, SinkThread, Stop, WhenFull};
+use sockeye_pipeline::{
+    Delivery, DropReason, Queue, QueueLimits, SendError, Sink, SinkThread, Stop, WhenFull,
+};
 use sockeye_record::{Format, table};
 use sockeye_sink::{FileSettings, FileSink, PathPattern, Put, PutError, Stream, TableWriter};
 
@@ -32,7 +36,10 @@ fn each_poll_is_one_table_and_an_empty_line_stands_between_two() {
     assert_eq!(served.close().delivered, 8);
     let mut read = Vec::new();
     reader.read_to_end(&mut read).unwrap();
-    assert_eq!(String::from_utf8(read), String::from_utf8([aligned(3), b"\n".to_vec(), aligned(1)].concat()));
+    assert_eq!(
+        String::from_utf8(read),
+        String::from_utf8([aligned(3), b"\n".to_vec(), aligned(1)].concat())
+    );
 }
 
 #[test]
@@ -157,7 +164,8 @@ fn a_poll_larger_than_the_queue_is_written_in_parts_and_nothing_waits_for_ever()
         out.works.store(true, Ordering::Release);
         let queue = Queue::new("test", QueueLimits { bytes, when_full: WhenFull::Wait });
         let thread =
-            SinkThread::spawn(queue.clone(), Box::new(TableWriter::new(out.clone(), headings()))).unwrap();
+            SinkThread::spawn(queue.clone(), Box::new(TableWriter::new(out.clone(), headings())))
+                .unwrap();
         let served = Served { queue, thread };
         let count = if bytes > 2 * longest { 100 } else { 5 };
         for envelope in envelopes(Format::Table, count) {
@@ -166,7 +174,24 @@ fn a_poll_larger_than_the_queue_is_written_in_parts_and_nothing_waits_for_ever()
         served.queue.end_of_poll();
         assert_eq!(served.close().delivered, 2 * count);
         let text = out.texts.lock().unwrap().concat();
-        let rows = text.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"default")).count();
+        let rows =
+            text.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"default")).count();
         assert_eq!(rows as u64, 2 * count);
     }
+}
+
+#[test]
+fn what_is_gathered_never_takes_more_than_half_of_the_queue() {
+    let out = Flaky::default();
+    out.works.store(true, Ordering::Release);
+    let mut sink = TableWriter::new(out.clone(), headings());
+    // Their counters have one digit, so they are of one length.
+    let three = envelopes(Format::Table, 3);
+    let bytes = 4 * three[0].bytes().len();
+    let queue = Queue::new("test", QueueLimits { bytes, when_full: WhenFull::Wait });
+    for (envelope, delivered) in three.into_iter().zip([0, 0, 4]) {
+        sink.send(kit::delivery(&queue, envelope)).unwrap();
+        assert_eq!(queue.ledger().delivered, delivered);
+    }
+    assert_eq!(*out.texts.lock().unwrap(), [aligned(2)]);
 }

@@ -25,7 +25,11 @@ pub(crate) struct Active {
 }
 
 impl Active {
-    pub(crate) fn open(place: Place, settings: &FileSettings, now: Timestamp) -> Result<Self, OpenError> {
+    pub(crate) fn open(
+        place: Place,
+        settings: &FileSettings,
+        now: Timestamp,
+    ) -> Result<Self, OpenError> {
         let Opened { file, device } = open::open(place.path(), settings, now)?;
         let mut active = Self { file, device, taken: 0, place, opened: now, cut_due: None };
         active.opened = active.begun_before(now).unwrap_or(now);
@@ -112,7 +116,11 @@ impl Active {
 
     /// A file that is continued is as old as the file system says.
     fn begun_before(&self, now: Timestamp) -> Option<Timestamp> {
-        let metadata = self.file.metadata().ok().filter(|metadata| metadata.is_file() && metadata.len() > 0)?;
+        let metadata = self
+            .file
+            .metadata()
+            .ok()
+            .filter(|metadata| metadata.is_file() && metadata.len() > 0)?;
         let created = Timestamp::try_from(metadata.created().ok()?).ok()?;
         (created < now).then_some(created)
     }

@@ -108,12 +108,15 @@ impl FileSink {
 
     /// Completes the file if it is time to, or if `more` bytes would make it too long.
     fn rotate(&mut self, more: u64) -> io::Result<()> {
-        let Some(active) = self.active.as_ref().filter(|active| !active.is_device()) else { return Ok(()) };
+        let Some(active) = self.active.as_ref().filter(|active| !active.is_device()) else {
+            return Ok(());
+        };
         let now = (self.clock)();
         let len = active.len()?;
         let renamed = active.place().renamed(&self.place(now));
         let has_rows = len > self.header.len() as u64;
-        let too_long = self.settings.rotate_bytes.is_some_and(|most| len.saturating_add(more) > most);
+        let too_long =
+            self.settings.rotate_bytes.is_some_and(|most| len.saturating_add(more) > most);
         let age = Duration::try_from(now.duration_since(active.opened())).unwrap_or_default();
         let too_old = self.settings.rotate_age.is_some_and(|most| age >= most);
         if renamed || (has_rows && (too_long || too_old)) { self.complete() } else { Ok(()) }
@@ -192,7 +195,10 @@ impl Sink for FileSink {
 
 impl fmt::Debug for FileSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileSink").field("settings", &self.settings).field("active", &self.active).finish_non_exhaustive()
+        f.debug_struct("FileSink")
+            .field("settings", &self.settings)
+            .field("active", &self.active)
+            .finish_non_exhaustive()
     }
 }
 

@@ -71,12 +71,17 @@ pub(crate) struct Opened {
 
 /// Opens `path` to append to it, and cuts it back to its last whole envelope. What is no file of these settings is set
 /// aside, whole, and an empty file takes its place.
-pub(crate) fn open(path: &Path, settings: &FileSettings, now: Timestamp) -> Result<Opened, OpenError> {
+pub(crate) fn open(
+    path: &Path,
+    settings: &FileSettings,
+    now: Timestamp,
+) -> Result<Opened, OpenError> {
     let refused = |error| OpenError::Refused { path: path.to_owned(), error };
     loop {
         let device = is_device(path)?;
         let file = OpenOptions::new().read(!device).append(true).create(!device).open(path);
-        let file = file.map_err(|error| missing_directory(path).unwrap_or_else(|| refused(error)))?;
+        let file =
+            file.map_err(|error| missing_directory(path).unwrap_or_else(|| refused(error)))?;
         if device {
             return Ok(Opened { file, device });
         }

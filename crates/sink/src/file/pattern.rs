@@ -35,7 +35,10 @@ pub enum PatternError {
         path: String,
     },
     /// A conversion that is unknown, or whose text has no place in the name of a file.
-    #[error("{path:?}: invalid conversion {conversion:?}; allowed: {}, and %% for a percent sign", allowed())]
+    #[error(
+        "{path:?}: invalid conversion {conversion:?}; allowed: {}, and %% for a percent sign",
+        allowed()
+    )]
     Conversion {
         /// The path.
         path: String,
@@ -150,9 +153,14 @@ mod tests {
 
     #[test]
     fn an_invalid_conversion_is_named_with_what_is_allowed() {
-        for (path, conversion) in [("x-%Q.csv", "%Q"), ("x-%D", "%D"), ("x-%", "%"), ("x-%-d", "%-")] {
+        for (path, conversion) in
+            [("x-%Q.csv", "%Q"), ("x-%D", "%D"), ("x-%", "%"), ("x-%-d", "%-")]
+        {
             let error = PathPattern::parse(path).unwrap_err();
-            assert_eq!(error, PatternError::Conversion { path: path.into(), conversion: conversion.into() });
+            assert_eq!(
+                error,
+                PatternError::Conversion { path: path.into(), conversion: conversion.into() }
+            );
         }
         assert_eq!(
             PathPattern::parse("x-%Q").unwrap_err().to_string(),
@@ -164,7 +172,10 @@ mod tests {
     #[test]
     fn what_names_no_file_is_refused() {
         assert_eq!(PathPattern::parse(""), Err(PatternError::Empty));
-        assert_eq!(PathPattern::parse("/tmp/"), Err(PatternError::Directory { path: "/tmp/".into() }));
+        assert_eq!(
+            PathPattern::parse("/tmp/"),
+            Err(PatternError::Directory { path: "/tmp/".into() })
+        );
         assert_eq!(PathPattern::parse("a\0b"), Err(PatternError::Nul { path: "a\0b".into() }));
     }
 }

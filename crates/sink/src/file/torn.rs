@@ -39,7 +39,11 @@ pub(crate) fn examine(file: &File, len: u64, settings: &FileSettings) -> io::Res
             Format::Table => lines(file, len, b"")?,
         }
     };
-    if begins_with_header(file, settings)? { Ok(tail) } else { Ok(Tail::Foreign("it has another header")) }
+    if begins_with_header(file, settings)? {
+        Ok(tail)
+    } else {
+        Ok(Tail::Foreign("it has another header"))
+    }
 }
 
 impl Tail {
@@ -60,7 +64,8 @@ fn lines(file: &File, len: u64, begin: &[u8]) -> io::Result<Tail> {
     let mut block = vec![0; BLOCK];
     while end > 0 {
         let start = end.saturating_sub(BLOCK as u64);
-        let bytes = block.get_mut(..usize::try_from(end - start).unwrap_or(BLOCK)).unwrap_or_default();
+        let bytes =
+            block.get_mut(..usize::try_from(end - start).unwrap_or(BLOCK)).unwrap_or_default();
         file.read_exact_at(bytes, start)?;
         if let Some(at) = bytes.iter().rposition(|byte| *byte == b'\n') {
             return Ok(Tail::after(start + at as u64 + 1, len));

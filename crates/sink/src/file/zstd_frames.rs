@@ -12,7 +12,9 @@ pub(crate) fn tail(mut reader: impl BufRead, len: u64) -> io::Result<Tail> {
         match cursor.frame() {
             Ok(true) => whole += cursor.read,
             Ok(false) => return Ok(Tail::Foreign("it holds no zstd frames")),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Tail::TornAt(whole)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Ok(Tail::TornAt(whole));
+            }
             Err(error) => return Err(error),
         }
     }

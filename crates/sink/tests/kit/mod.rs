@@ -1,11 +1,14 @@
 //! Envelopes to send, and a queue with a sink's thread behind it.
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sockeye_pipeline::{Delivery, Ledger, Queue, QueueLimits, Sink, SinkThread, Stop, Take, WhenFull};
+use sockeye_pipeline::{
+    Delivery, Ledger, Queue, QueueLimits, Sink, SinkThread, Stop, Take, WhenFull,
+};
 use sockeye_record::v1::XtcpFlatRecord;
 use sockeye_record::{BufferPool, Builder, Encoder, Encoding, Envelope, Format, Limits};
 
@@ -108,4 +111,4 @@ pub fn send(sink: &mut impl Sink, envelopes: Vec<Envelope>) -> Ledger {
     ledger
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
