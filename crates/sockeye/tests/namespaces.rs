@@ -22,7 +22,7 @@ fn ip(arguments: &[&str]) {
     assert!(output.status.success(), "ip {arguments:?}: {}", common::text(&output.stderr));
 }
 
-fn listen_in(netns: &impl Netns) -> impl Drop {
+fn listen_in<N: Netns>(netns: &N) -> impl Drop + use<N> {
     struct Held(Vec<std::os::fd::OwnedFd>);
     impl Drop for Held {
         fn drop(&mut self) {

@@ -1,6 +1,6 @@
 //! Running the binary, and its rows as JSON.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses a part")]
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
