@@ -1,5 +1,11 @@
 //! The command line. Every option here is also a key of the file and a variable `SOCKEYE_<OPTION>`.
 
+#![expect(
+    clippy::doc_markdown,
+    rustdoc::bare_urls,
+    reason = "these are the texts of --help, not Markdown"
+)]
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,14 +14,22 @@ use sockeye_record::{Format, Selection};
 use sockeye_telemetry::logging::Level;
 use sockeye_wire::{AttrSet, StateSet};
 
-use crate::config::values::{Dest, bytes, positive_duration};
+use crate::config::values::{
+    Dest, bytes, directory, level, number, packet_bytes, positive_duration,
+};
 
 /// An eye on every socket: reads every TCP socket of every network namespace, and ships rows.
 ///
-/// Every option can also be given as a key of the TOML file named by --config (without the dashes), or as an
-/// environment variable SOCKEYE_<OPTION>. A flag wins over the environment, which wins over the file.
+/// Every option of a command is also a key of the TOML file named by --config (jitter = 10) and an environment variable
+/// (SOCKEYE_JITTER=10; an empty one counts as not set). A flag wins over the environment, which wins over the file.
 #[derive(Debug, Parser)]
-#[command(name = "sockeye", version, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "sockeye",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -42,21 +56,23 @@ pub(crate) struct RunArgs {
     pub(crate) frequency: Duration,
 
     /// Put each poll off by a random part of this share of the frequency, in percent; 0 for none.
-    #[arg(long, value_name = "PERCENT", default_value = "20", value_parser = clap::value_parser!(u8).range(0..=100), help_heading = "Polling")]
+    #[arg(long, value_name = "PERCENT", default_value = "20", value_parser = number::<u8>(0..=100), help_heading = "Polling")]
     pub(crate) jitter: u8,
 
     /// Make so many polls, flush, and exit; 0 for ever.
-    #[arg(long, value_name = "N", default_value = "0", help_heading = "Polling")]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = number::<u64>(0..=u64::MAX), help_heading = "Polling")]
     pub(crate) max_loops: u64,
 
     /// Where rows go: stdout, stderr, null or file:PATH; repeatable, each with a queue of its own.
     ///
     /// A PATH with strftime conversions (file:/var/log/tcp-%Y%m%dT%H%M%S.jsonl) is written as PATH.partial and renamed
-    /// when it is complete. In the environment, several are separated by blanks.
+    /// when it is complete. In the environment, several are separated by blanks. In the file, several are an array, or
+    /// tables [[sink]] with a dest and whatever else is different there: marshal, columns, humanize, queue-bytes,
+    /// file-rotate-bytes, file-rotate-age, file-zstd.
     #[arg(long, value_name = "DEST", default_value = "stdout", help_heading = "Output")]
     pub(crate) dest: Vec<Dest>,
 
-    /// Format of the rows.
+    /// Format of the rows: protobufList, protoJson, protoText, msgpack, jsonl, csv, tsv or table.
     #[arg(long, value_name = "FORMAT", default_value = "jsonl", help_heading = "Output")]
     pub(crate) marshal: Format,
 
@@ -77,7 +93,7 @@ pub(crate) struct RunArgs {
     pub(crate) queue_bytes: u64,
 
     /// Least level of what is logged: error, warn, info, debug, trace or off.
-    #[arg(long, value_name = "LEVEL", default_value = "info", help_heading = "Other")]
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level, help_heading = "Other")]
     pub(crate) log_level: Level,
 
     #[command(flatten)]
@@ -86,7 +102,7 @@ pub(crate) struct RunArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SnapshotArgs {
-    /// Format of the rows.
+    /// Format of the rows: protobufList, protoJson, protoText, msgpack, jsonl, csv, tsv or table.
     #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = "Output")]
     pub(crate) marshal: Format,
 
@@ -96,22 +112,27 @@ pub(crate) struct SnapshotArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CollectArgs {
-    /// How long the dump of one namespace may take before it is abandoned and counted; less than the frequency.
+    /// How long the dump of one namespace may take before it is abandoned and counted; for run less than the
+    /// frequency.
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = positive_duration, help_heading = "Polling")]
     pub(crate) timeout: Duration,
 
-    /// States to read, by the names and groups of ss: established, listening, all, connected, bucket, big, …
+    /// States to read, by the names and groups of ss, separated by commas.
     ///
-    /// The default is all but time-wait and syn-recv, which can be many and carry little.
+    /// established, syn-sent, syn-recv, fin-wait-1, fin-wait-2, time-wait, closed, close-wait, last-ack, listening, closing,
+    /// bound-inactive; all, connected, synchronized, bucket, big. The default is all but time-wait and syn-recv, which can be
+    /// many and carry little.
     #[arg(long, value_name = "LIST", default_value = "big", help_heading = "Sockets")]
     pub(crate) states: StateSet,
 
     /// Attributes to ask the kernel for: default (all but meminfo), all, none, or a list.
+    ///
+    /// info, cong, meminfo, skmem, bbr, dctcp, vegas, tos, tc, shut, classid, cgroup, sockopt, mark, ulp.
     #[arg(long, value_name = "LIST", default_value = "default", help_heading = "Sockets")]
     pub(crate) deserializers: AttrSet,
 
     /// Read one in N sockets, chosen by a hash of the cookie, so that a chosen connection stays chosen.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Sockets")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = number::<u32>(1..=u64::from(u32::MAX)), help_heading = "Sockets")]
     pub(crate) modulus: u32,
 
     /// Columns to write, separated by commas, in this order where order shows; tcp_info_* for all that begin so.
@@ -123,7 +144,7 @@ pub(crate) struct CollectArgs {
     pub(crate) humanize: Option<bool>,
 
     /// Rows of an envelope at the most.
-    #[arg(long, value_name = "N", default_value = "10000", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Output")]
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = number::<u64>(1..=u64::MAX), help_heading = "Output")]
     pub(crate) envelope_flush_rows: u64,
 
     /// Bytes of an envelope at the most.
@@ -131,15 +152,15 @@ pub(crate) struct CollectArgs {
     pub(crate) envelope_flush_bytes: u64,
 
     /// Reader threads of a namespace; each dumps its share of the ports.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Readers")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = number::<u16>(1..=64), help_heading = "Readers")]
     pub(crate) netlinkers: u16,
 
     /// Reader threads in all; namespaces beyond share a few of them.
-    #[arg(long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Readers")]
+    #[arg(long, value_name = "N", default_value = "32", value_parser = number::<u16>(1..=4096), help_heading = "Readers")]
     pub(crate) max_threads: u16,
 
     /// Bytes of a receive buffer, 8192 to 1048576; the kernel fills at most 32768.
-    #[arg(long, value_name = "BYTES", default_value = "32768", value_parser = bytes, help_heading = "Readers")]
+    #[arg(long, value_name = "BYTES", default_value = "32768", value_parser = packet_bytes, help_heading = "Readers")]
     pub(crate) packet_size: u64,
 
     /// What the column hostname says; by default the host's name.
@@ -166,8 +187,8 @@ pub(crate) struct CollectArgs {
 pub(crate) struct NetnsArgs {
     /// A further directory of bind-mounted namespaces, besides /run/netns and /run/docker/netns; repeatable.
     ///
-    /// In the environment, several are separated by blanks.
-    #[arg(long, value_name = "DIR", help_heading = "Namespaces")]
+    /// In the file, several are an array; in the environment, they are separated by blanks.
+    #[arg(long, value_name = "DIR", value_parser = directory(), help_heading = "Namespaces")]
     pub(crate) netns_dir: Vec<PathBuf>,
 
     /// Read only the namespace that Sockeye itself is in.
@@ -184,7 +205,7 @@ pub(crate) struct FileArgs {
     #[arg(long, value_name = "FILE", help_heading = "Configuration")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Print every option's value and where it came from, as TOML, and exit.
+    /// Print every option's value and where it came from, as TOML, and exit: 2 when something is wrong.
     #[arg(long, help_heading = "Configuration")]
     pub(crate) print_config: bool,
 }
@@ -195,7 +216,7 @@ pub(crate) struct DecodeArgs {
     #[arg(value_name = "FILE", default_value = "-")]
     pub(crate) input: PathBuf,
 
-    /// Format to write.
+    /// Format to write: protobufList, protoJson, protoText, msgpack, jsonl, csv, tsv or table.
     #[arg(long, value_name = "FORMAT", default_value = "jsonl", help_heading = "Output")]
     pub(crate) to: Format,
 

@@ -60,6 +60,6 @@ pub(crate) fn code(result: Result<Status, Failure>) -> ExitCode {
 /// One line on stderr, whatever the message contains.
 pub(crate) fn complain(message: &str) {
     let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    // Without a stderr there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "sockeye: {line}");
+    // In one write, which nothing of another thread can tear. Without a stderr there is nobody to tell.
+    let _ = std::io::stderr().write_all(format!("sockeye: {line}\n").as_bytes());
 }

@@ -6,6 +6,7 @@ mod cli;
 mod commands;
 mod config;
 mod exit;
+mod fault;
 mod panic;
 mod privileges;
 mod signals;
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<exit::Status, exit::Failure> {
-    let invocation = config::load(std::env::args_os().collect())?;
+    let invocation = config::load(&std::env::args_os().collect::<Vec<_>>())?;
     if invocation.print_config() {
         return commands::print_config(&invocation);
     }

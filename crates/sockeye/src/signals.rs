@@ -1,30 +1,74 @@
 //! Signals: the first SIGTERM or SIGINT stops, a second one ends at once, SIGHUP reopens files.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use sockeye_pipeline::Stop;
+use signal_hook::{flag, low_level};
+use sockeye_pipeline::{Reopen, Stop};
 use tracing::info;
 
-/// Serves signals on a thread of its own, for as long as the process lives.
-pub(crate) fn serve(stop: &Stop, reopen: impl Fn() + Send + 'static) -> Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("signals can't be handled")?;
+use crate::wire_up::FLUSH;
+
+/// What SIGHUP does.
+pub(crate) enum Hangup {
+    /// Files are opened again: of a daemon.
+    Reopens(Vec<Reopen>),
+    /// What it does by itself, which is to end the process: of a command whose terminal has gone.
+    Ends,
+}
+
+/// Serves signals for as long as the process lives.
+pub(crate) fn serve(stop: &Stop, hangup: Hangup) -> Result<()> {
+    end_by_the_second().context(REFUSED)?;
+    let mut wanted = vec![SIGTERM, SIGINT];
+    if matches!(hangup, Hangup::Reopens(_)) {
+        wanted.push(SIGHUP);
+    }
+    let mut signals = Signals::new(wanted).context(REFUSED)?;
     let stop = stop.clone();
     let serve = move || {
         for signal in &mut signals {
-            if signal == SIGHUP {
-                reopen();
-            } else if stop.requested() {
-                // What a shell reports of a process that the signal has killed.
-                signal_hook::low_level::exit(128 + signal);
-            } else {
-                info!(signal, "stopping; once more to end at once");
-                stop.request();
+            if let (SIGHUP, Hangup::Reopens(sinks)) = (signal, &hangup) {
+                sinks.iter().for_each(Reopen::request);
+                continue;
             }
+            stop.request();
+            end_in_any_case();
+            // Last, since it waits where nobody reads the log.
+            info!(signal, "stopping; once more to end at once");
         }
     };
     thread::Builder::new().name("signals".into()).spawn(serve).context("no thread for signals")?;
     Ok(())
 }
+
+/// In the handler itself: it works when every thread is stuck.
+fn end_by_the_second() -> std::io::Result<()> {
+    let first = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        // In this order: the first signal finds nothing. The code is what a shell reports of a process that the signal
+        // has killed.
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&first))?;
+        flag::register(signal, Arc::clone(&first))?;
+    }
+    Ok(())
+}
+
+/// Ends the process when it has not ended by itself: something is stuck that should not be, such as a write to a stderr
+/// that nobody reads. Without a thread for it, a second signal has to do.
+fn end_in_any_case() {
+    let end = || {
+        thread::sleep(FLUSH + GRACE);
+        low_level::exit(1);
+    };
+    let _ = thread::Builder::new().name("last-resort".into()).spawn(end);
+}
+
+/// For the end of the dumps under way and for the last words.
+const GRACE: Duration = Duration::from_secs(3);
+const REFUSED: &str = "signals can't be handled";

@@ -1,6 +1,8 @@
 //! `sockeye doctor`: what works on this host, what does not, and why.
 
+use std::fmt::Write;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ use crate::privileges::Privileges;
 /// Checks everything and prints a line each; 1 when rows can't be read at all.
 pub(crate) fn run(arguments: &NetnsArgs) -> Result<Status, Failure> {
     let privileges = Privileges::current();
-    let options = settings::scan(arguments, privileges)?;
+    let options = settings::scan(arguments, privileges);
     let mut report = Report::default();
     kernel(&mut report);
     sock_diag(&mut report);
@@ -42,7 +44,8 @@ struct Report {
 
 impl Report {
     fn line(&mut self, verdict: &str, subject: &str, finding: &str) {
-        self.text.push_str(&format!("{verdict:<5} {subject:<13} {finding}\n"));
+        // A String takes every write.
+        let _ = writeln!(self.text, "{verdict:<5} {subject:<13} {finding}");
     }
 
     fn ok(&mut self, subject: &str, finding: &str) {
@@ -61,33 +64,72 @@ impl Report {
 }
 
 fn kernel(report: &mut Report) {
-    let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
-    report.ok("kernel", &format!("Linux {}, {}", release.unwrap_or_default(), std::env::consts::ARCH));
+    let release =
+        nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
+    report.ok(
+        "kernel",
+        &format!("Linux {}, {}", release.unwrap_or_default(), std::env::consts::ARCH),
+    );
 }
 
 /// Asks for listeners, which is cheap everywhere, and for one connection's `tcp_info`, whose length tells the columns.
 fn sock_diag(report: &mut Report) {
-    let modules = ["inet_diag", "tcp_diag"].map(|name| {
-        let how = if Path::new("/sys/module").join(name).exists() { "loaded" } else { "built in or not loaded" };
-        format!("{name} {how}")
-    });
     let mut longest = None;
+    let mut answers = false;
     match listeners(&mut longest) {
         Ok(DumpStats { completeness: Completeness::Complete, sockets, .. }) => {
-            let info = longest.map_or("no tcp_info seen".to_owned(), |bytes| format!("tcp_info of {bytes} bytes"));
-            report.ok("sock_diag", &format!("answers: {sockets} listeners in this namespace, {info}"));
+            let info = longest.map_or("no tcp_info seen".to_owned(), |bytes| {
+                format!("tcp_info of {bytes} bytes")
+            });
+            report.ok(
+                "sock_diag",
+                &format!("answers: listeners in this namespace: {sockets}, {info}"),
+            );
+            answers = true;
         }
-        Ok(DumpStats { completeness: Completeness::Incomplete(Incomplete::Refused(errno)), .. })
-            if errno == Errno::ENOENT as i32 =>
-        {
-            report.fail("sock_diag", "refused: the modules inet_diag and tcp_diag are missing; try modprobe tcp_diag");
+        Ok(DumpStats {
+            completeness: Completeness::Incomplete(Incomplete::Refused(errno)),
+            ..
+        }) if errno == Errno::ENOENT as i32 => {
+            report.fail(
+                "sock_diag",
+                "refused: the modules inet_diag and tcp_diag are missing; try modprobe tcp_diag",
+            );
         }
         Ok(DumpStats { completeness: Completeness::Incomplete(why), .. }) => {
             report.fail("sock_diag", &format!("a dump of the listeners failed: {why}"));
         }
         Err(error) => report.fail("sock_diag", &format!("no netlink socket: {error}")),
     }
-    report.ok("modules", &modules.join(", "));
+    modules(report, answers);
+}
+
+/// After the question above, since the kernel loads them when asked.
+fn modules(report: &mut Report, answers: bool) {
+    let release =
+        nix::sys::utsname::uname().map(|name| name.release().to_owned()).unwrap_or_default();
+    let list = Path::new("/lib/modules").join(release).join("modules.builtin");
+    let list = fs::read_to_string(list).unwrap_or_default();
+    let found = MODULES.map(|name| {
+        let loaded = Path::new("/sys/module").join(name).exists();
+        (name, module_state(loaded, list.contains(&format!("/{name}.ko")), answers))
+    });
+    let finding = found.map(|(name, state)| format!("{name} {state}")).join(", ");
+    if found.iter().all(|(_, state)| *state != NOT_LOADED) {
+        report.ok("modules", &finding);
+    } else {
+        report.less("modules", &finding);
+    }
+}
+
+/// What answers and is no module is part of the kernel, whether a list says so or not.
+fn module_state(loaded: bool, listed: bool, answers: bool) -> &'static str {
+    match (listed, loaded, answers) {
+        // Parts of the kernel that have parameters are shown among the modules as well.
+        (true, _, _) | (_, false, true) => "built in",
+        (false, true, _) => "loaded",
+        (false, false, false) => NOT_LOADED,
+    }
 }
 
 fn listeners(longest: &mut Option<usize>) -> std::io::Result<DumpStats> {
@@ -100,14 +142,22 @@ fn listeners(longest: &mut Option<usize>) -> std::io::Result<DumpStats> {
         timeout: Duration::from_secs(5),
         stop: &Stop::default(),
     };
-    Ok(dump.run(&mut socket, &mut vec![0; 32768], || true, |row| {
-        *longest = row.info().map(|info| info.delivered_bytes()).max(*longest);
-    }))
+    Ok(dump.run(
+        &mut socket,
+        &mut vec![0; 32768],
+        || true,
+        |row| {
+            *longest = row.info().map(|info| info.delivered_bytes()).max(*longest);
+        },
+    ))
 }
 
 fn capabilities(report: &mut Report, privileges: Privileges) {
     match privileges.shortfall() {
-        None => report.ok("namespaces", "CAP_SYS_ADMIN and CAP_SYS_PTRACE: others can be found and entered"),
+        None => {
+            let finding = "CAP_SYS_ADMIN and CAP_SYS_PTRACE: others can be found and entered";
+            report.ok("namespaces", finding);
+        }
         Some(shortfall) => report.less("namespaces", shortfall),
     }
     if privileges.read_mark {
@@ -118,37 +168,58 @@ fn capabilities(report: &mut Report, privileges: Privileges) {
 }
 
 fn hash_table(report: &mut Report) {
-    let entries = fs::read_to_string("/proc/sys/net/ipv4/tcp_ehash_entries").ok();
-    match entries.and_then(|text| text.trim().parse::<i64>().ok()) {
+    match fs::read_to_string("/proc/sys/net/ipv4/tcp_ehash_entries")
+        .map(|text| text.trim().parse::<i64>())
+    {
         // A negative number says that the namespace uses the host's table.
-        Some(entries) => {
+        Ok(Ok(entries)) => {
             let whose = if entries < 0 { "shared with the host" } else { "of this namespace" };
-            report.ok("hash table", &format!("{} buckets, {whose}; a dump walks all of them", entries.unsigned_abs()));
+            let entries = entries.unsigned_abs();
+            report
+                .ok("hash table", &format!("{entries} buckets, {whose}; a dump walks all of them"));
         }
-        None => report.less("hash table", "its size is not told: /proc/sys/net/ipv4/tcp_ehash_entries needs Linux 6.1"),
+        Err(error) if error.kind() == ErrorKind::NotFound && Path::new("/proc/self").exists() => {
+            report.less("hash table", "its size is not told: tcp_ehash_entries needs Linux 6.1");
+        }
+        Err(error) => report.less("hash table", &format!("its size can't be read: {error}")),
+        Ok(Err(_)) => report.less("hash table", "its size is no number"),
     }
 }
 
 fn open_files(report: &mut Report) {
     match getrlimit(Resource::RLIMIT_NOFILE) {
-        Ok((soft, hard)) => report.ok("open files", &format!("limit {soft}, raised to {hard} by run")),
+        Ok((soft, hard)) if soft < hard => {
+            report.ok("open files", &format!("limit {soft}, raised to {hard} by run"));
+        }
+        Ok((soft, _)) => report.ok("open files", &format!("limit {soft}")),
         Err(errno) => report.less("open files", &format!("limit unknown: {errno}")),
     }
 }
 
 fn namespaces(report: &mut Report, scan: &Scan, privileges: Privileges) {
-    let mounted = scan.namespaces.iter().filter(|netns| matches!(netns.origins.first(), Some(Origin::Mount(_)))).count();
+    let mounted = scan
+        .namespaces
+        .iter()
+        .filter(|netns| matches!(netns.origins.first(), Some(Origin::Mount(_))))
+        .count();
     let all = scan.namespaces.len();
     let stats = scan.stats;
     let finding = format!("{all} found: {mounted} mounted, {} by processes only", all - mounted);
     report.ok("found", &finding);
     if stats.denied > 0 {
-        let why = if privileges.find_others { "by the kernel or a security module" } else { "without CAP_SYS_PTRACE" };
-        report.less("found", &format!("{} places could not be looked at {why}", stats.denied));
+        let why = match privileges {
+            Privileges { find_others: false, .. } => "CAP_SYS_PTRACE is missing",
+            Privileges { confined: true, .. } => "they are outside of this user namespace",
+            _ => "the kernel or a security module refuses",
+        };
+        report.less(
+            "found",
+            &format!("processes or mounts not to be looked at: {}; {why}", stats.denied),
+        );
     }
     if stats.not_nsfs + stats.other_kind > 0 {
         let ignored = stats.not_nsfs + stats.other_kind;
-        report.less("found", &format!("{ignored} entries of the mount directories are no network namespaces; ignored"));
+        report.less("found", &format!("entries of the mount directories that are no network namespaces, ignored: {ignored}"));
     }
     if let Some(errno) = scan.incomplete {
         report.less("found", &format!("the scan failed in places: {errno}"));
@@ -158,7 +229,8 @@ fn namespaces(report: &mut Report, scan: &Scan, privileges: Privileges) {
 
 fn sockets(report: &mut Report, scan: &Scan) {
     let Ok(home) = NetnsFd::open("/proc/thread-self/ns/net") else {
-        return report.fail("sockets", "our own network namespace can't be read; is /proc mounted?");
+        return report
+            .fail("sockets", "our own network namespace can't be read; is /proc mounted?");
     };
     let (mut tcp, mut tcp6, mut time_wait, mut unread) = (0u64, 0u64, 0u64, 0u64);
     for netns in &scan.namespaces {
@@ -173,6 +245,27 @@ fn sockets(report: &mut Report, scan: &Scan) {
     }
     report.ok("sockets", &format!("{tcp} IPv4 and {tcp6} IPv6 in use, {time_wait} in TIME-WAIT"));
     if unread > 0 {
-        report.less("sockets", &format!("{unread} namespaces could not be entered or have gone meanwhile"));
+        report.less(
+            "sockets",
+            &format!("namespaces that could not be entered or have gone meanwhile: {unread}"),
+        );
+    }
+}
+
+const MODULES: [&str; 2] = ["inet_diag", "tcp_diag"];
+const NOT_LOADED: &str = "not loaded";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_that_answers_and_is_not_loaded_is_built_in() {
+        assert_eq!(module_state(false, false, true), "built in");
+        assert_eq!(module_state(false, true, false), "built in");
+        assert_eq!(module_state(false, false, false), "not loaded");
+        assert_eq!(module_state(true, false, true), "loaded");
+        assert_eq!(module_state(true, false, false), "loaded");
+        assert_eq!(module_state(true, true, true), "built in");
     }
 }

@@ -25,7 +25,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Status, Failure> {
     }
 }
 
-/// `--print-config`, for any command. Contradictions are refused here as well.
+/// `--print-config`, for any command. Wrong destinations are refused here as well.
 pub(crate) fn print_config(invocation: &Invocation) -> Result<Status, Failure> {
     if let Command::Run(arguments) = &invocation.command {
         invocation.sinks(arguments)?;

@@ -1,5 +1,6 @@
 //! `sockeye netns`: the namespaces as the daemon sees them.
 
+use anyhow::Context;
 use sockeye_netns::{Netns, NetnsFd, Origin, Scanner, sockstat_of};
 use sockeye_record::table::{CELL_END, Heading, align, put_text};
 
@@ -12,8 +13,9 @@ use crate::privileges::Privileges;
 /// Scans once and prints a table.
 pub(crate) fn run(arguments: &NetnsArgs) -> Result<Status, Failure> {
     let privileges = Privileges::current();
-    let options = settings::scan(arguments, privileges)?;
-    let home = NetnsFd::open("/proc/thread-self/ns/net").map_err(|error| Failure::Runtime(error.into()))?;
+    let options = settings::scan(arguments, privileges);
+    let home = NetnsFd::open("/proc/thread-self/ns/net")
+        .context("our own network namespace can't be read; is /proc mounted?")?;
     let scan = Scanner::new(options).scan();
     let headings = TITLES.map(|(title, right)| Heading { title, right });
     let mut cells = Vec::new();
@@ -35,7 +37,9 @@ fn put_row(cells: &mut Vec<u8>, netns: &Netns, home: &NetnsFd) {
         format!("{} {}", container.runtime, container.id.chars().take(12).collect::<String>())
     });
     let [tcp, tcp6, time_wait] = match sockstat_of(netns, home) {
-        Ok(stat) => [stat.tcp_inuse, stat.tcp6_inuse, stat.time_wait].map(|count| count.to_string()),
+        Ok(stat) => {
+            [stat.tcp_inuse, stat.tcp6_inuse, stat.time_wait].map(|count| count.to_string())
+        }
         // It may have gone meanwhile, or not be ours to enter.
         Err(_) => ["?", "?", "?"].map(String::from),
     };

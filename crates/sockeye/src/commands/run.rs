@@ -2,31 +2,37 @@
 
 use std::time::{Duration, Instant};
 
-use sockeye_pipeline::{Collection, Completeness, Event, Incomplete, PartReport, Reopen, Schedule, Stop, WhenFull, collect};
+use sockeye_pipeline::{
+    Collection, Completeness, Event, Incomplete, PartReport, Schedule, Stop, WhenFull, collect,
+};
+use sockeye_source::sockdiag::Totals;
 use tracing::{debug, info, warn};
 
 use crate::cli::RunArgs;
 use crate::config::{Invocation, settings};
 use crate::exit::{Failure, Status, complain};
 use crate::privileges::Privileges;
-use crate::signals;
+use crate::signals::{self, Hangup};
 use crate::wire_up;
 
 /// Polls until a signal, `--max-loops`, or the end of the last sink; then flushes and prints the ledger.
+/// [`Status::Incomplete`] when a sink has ended by an error.
 pub(crate) fn run(arguments: &RunArgs, invocation: &Invocation) -> Result<Status, Failure> {
     let specs = invocation.sinks(arguments)?;
     let privileges = Privileges::current();
-    let source = settings::source(&arguments.collect, privileges, wire_up::encodings(&specs))?;
+    let source = settings::source(&arguments.collect, privileges, wire_up::encodings(&specs));
     sockeye_telemetry::logging::init(arguments.log_level);
     // Every namespace takes an fd or two while it is read.
     if let Err(errno) = sockeye_sys::limits::raise_open_files() {
         warn!(%errno, "the limit of open files stays as it is");
     }
     let stop = Stop::default();
-    let wired = wire_up::wire_up(source, &specs, WhenFull::Drop { patience: patience(arguments) }, &stop)?;
-    let reopen = wired.sinks.reopen();
-    signals::serve(&stop, move || reopen.iter().for_each(Reopen::request))?;
-    if let Some(shortfall) = privileges.shortfall().filter(|_| !arguments.collect.netns.own_netns_only) {
+    let wired =
+        wire_up::wire_up(source, &specs, WhenFull::Drop { patience: patience(arguments) }, &stop)?;
+    signals::serve(&stop, Hangup::Reopens(wired.sinks.reopen()))?;
+    if let Some(shortfall) =
+        privileges.shortfall().filter(|_| !arguments.collect.netns.own_netns_only)
+    {
         warn!("{shortfall}");
     }
     info!(
@@ -36,19 +42,52 @@ pub(crate) fn run(arguments: &RunArgs, invocation: &Invocation) -> Result<Status
         "collecting"
     );
     let schedule = Schedule::new(Instant::now(), arguments.frequency, arguments.jitter);
-    let collection =
-        Collection { sources: wired.sources, outlet: &wired.outlet, schedule, max_polls: arguments.max_loops };
+    let collection = Collection {
+        sources: wired.sources,
+        outlet: &wired.outlet,
+        schedule,
+        max_polls: arguments.max_loops,
+    };
     let mut log = PollLog::default();
     let summary = collect(collection, &stop, |event| log.event(&event));
-    let ledgers = wired.sinks.finish(&stop);
+    let ended = wired.sinks.finish(&stop);
     complain(&format!(
         "{} polls, {} rows, {} incomplete namespaces; skipped {} late, {} at high water",
-        summary.polls, summary.rows, summary.incomplete_parts, summary.late_ticks, summary.high_water_ticks
+        summary.polls,
+        summary.rows,
+        summary.incomplete_parts,
+        summary.late_ticks,
+        summary.high_water_ticks
     ));
-    for (sink, ledger) in ledgers {
-        complain(&format!("{sink}: {ledger}"));
+    if let Some(odd) = odd(&wired.counters.totals()) {
+        complain(&odd);
     }
-    Ok(Status::Done)
+    for sink in &ended {
+        let fault =
+            sink.fault.as_ref().map_or(String::new(), |fault| format!("; ended by: {fault}"));
+        complain(&format!("{}: {}{fault}", sink.name, sink.ledger));
+    }
+    Ok(if ended.iter().all(|sink| sink.fault.is_none()) {
+        Status::Done
+    } else {
+        Status::Incomplete
+    })
+}
+
+/// What the kernel sent and no row could say; `None` when there was nothing of the kind.
+fn odd(totals: &Totals) -> Option<String> {
+    let counts = [
+        (totals.malformed, "malformed messages"),
+        (totals.foreign, "foreign messages"),
+        (totals.unknown_attributes, "unknown attributes"),
+        (totals.long_tcp_info, "sockets with a tcp_info longer than known"),
+    ];
+    let odd: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    (!odd.is_empty()).then(|| odd.join(", "))
 }
 
 /// How long a poll may wait for slow sinks in all: a part of what is left of the frequency by the dumps' timeout.
@@ -59,9 +98,9 @@ fn patience(arguments: &RunArgs) -> Duration {
 /// Turns polls into lines: what is lost or odd at most once a minute each, the rest for those who debug.
 #[derive(Default)]
 struct PollLog {
-    last_incomplete: Option<Instant>,
-    last_late: Option<Instant>,
-    last_high_water: Option<Instant>,
+    incomplete: Option<Instant>,
+    late: Option<Instant>,
+    high_water: Option<Instant>,
 }
 
 impl PollLog {
@@ -72,10 +111,10 @@ impl PollLog {
                 debug!(poll, rows, namespaces = parts.len(), took_ms = took.as_millis(), "polled");
                 self.incomplete(parts);
             }
-            Event::Late { ticks } if due(&mut self.last_late) => {
+            Event::Late { ticks } if due(&mut self.late) => {
                 warn!(ticks, "polls take longer than the frequency; late ones are skipped");
             }
-            Event::HighWater if due(&mut self.last_high_water) => {
+            Event::HighWater if due(&mut self.high_water) => {
                 warn!("every sink is behind; polls are skipped until they catch up");
             }
             Event::Late { .. } | Event::HighWater => {}
@@ -90,7 +129,7 @@ impl PollLog {
                 Completeness::Incomplete(why @ (Incomplete::Vanished | Incomplete::Stopped)) => {
                     debug!(netns = %part.part, %why, "incomplete");
                 }
-                Completeness::Incomplete(why) if due(&mut self.last_incomplete) => {
+                Completeness::Incomplete(why) if due(&mut self.incomplete) => {
                     warn!(netns = %part.part, %why, rows = part.rows, "incomplete dump; others are not logged for a minute");
                 }
                 Completeness::Incomplete(why) => debug!(netns = %part.part, %why, "incomplete"),

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use sockeye_pipeline::{
-    Collection, Completeness, DropReason, Event, Incomplete, PartReport, Schedule, Stop, WhenFull, collect,
+    Collection, Completeness, DropReason, Event, Incomplete, PartReport, Schedule, Stop, WhenFull,
+    collect,
 };
 
 use crate::cli::SnapshotArgs;
@@ -12,7 +13,7 @@ use crate::config::settings::SinkSpec;
 use crate::config::values::Dest;
 use crate::exit::{Failure, Status, complain};
 use crate::privileges::Privileges;
-use crate::signals;
+use crate::signals::{self, Hangup};
 use crate::wire_up;
 
 /// One poll of everything to stdout. Nothing is dropped: the dump waits for a slow reader.
@@ -28,34 +29,64 @@ pub(crate) fn run(arguments: &SnapshotArgs) -> Result<Status, Failure> {
         zstd: false,
     };
     let stop = Stop::default();
-    let source = settings::source(collect_args, privileges, vec![spec.encoding.clone()])?;
+    let source = settings::source(collect_args, privileges, vec![spec.encoding.clone()]);
     let wired = wire_up::wire_up(source, &[spec], WhenFull::Wait, &stop)?;
-    if let Some(shortfall) = privileges.shortfall().filter(|_| !collect_args.netns.own_netns_only) {
+    let shortfall = privileges.shortfall().filter(|_| !collect_args.netns.own_netns_only);
+    if let Some(shortfall) = shortfall {
         complain(shortfall);
     }
-    signals::serve(&stop, || ())?;
+    signals::serve(&stop, Hangup::Ends)?;
     let mut incomplete = Vec::new();
     let schedule = Schedule::new(Instant::now(), Duration::from_secs(1), 0);
-    let collection = Collection { sources: wired.sources, outlet: &wired.outlet, schedule, max_polls: 1 };
-    collect(collection, &stop, |event| {
+    let collection =
+        Collection { sources: wired.sources, outlet: &wired.outlet, schedule, max_polls: 1 };
+    let summary = collect(collection, &stop, |event| {
         if let Event::Polled { parts, .. } = event {
-            incomplete.extend(parts.iter().filter(|part| is_missed(part)).cloned());
+            incomplete
+                .extend(parts.iter().filter(|part| is_missed(part, shortfall.is_some())).cloned());
         }
     });
-    let ledgers = wired.sinks.finish(&stop);
-    for part in &incomplete {
+    let ended = wired.sinks.finish(&stop);
+    let faults: Vec<String> = ended
+        .iter()
+        .filter_map(|sink| Some(format!("{}: {}", sink.name, sink.fault.as_ref()?)))
+        .collect();
+    for fault in &faults {
+        complain(fault);
+    }
+    if stop.requested() {
+        complain("stopped by a signal; not everything is there");
+        return Ok(Status::Incomplete);
+    }
+    complain_about(&incomplete);
+    // Rows that a closed pipe did not want are not lost.
+    let lost = ended
+        .iter()
+        .any(|sink| sink.ledger.dropped_rows() > sink.ledger.dropped_for(DropReason::SinkClosed));
+    let whole = summary.polls == 1 && incomplete.is_empty() && faults.is_empty() && !lost;
+    Ok(if whole { Status::Done } else { Status::Incomplete })
+}
+
+/// A line each, unless they are many.
+fn complain_about(incomplete: &[PartReport]) {
+    for part in incomplete.iter().take(MOST_LINES) {
         if let Completeness::Incomplete(why) = part.completeness {
             complain(&format!("namespace {} is incomplete: {why}", part.part));
         }
     }
-    // Rows that a closed pipe did not want are not lost.
-    let lost = ledgers.iter().any(|(_, ledger)| ledger.dropped_rows() > ledger.dropped_for(DropReason::SinkClosed));
-    Ok(if incomplete.is_empty() && !lost { Status::Done } else { Status::Incomplete })
+    if let more @ 1.. = incomplete.len().saturating_sub(MOST_LINES) {
+        complain(&format!("so are {more} more namespaces"));
+    }
 }
 
-/// A namespace that ended meanwhile has no sockets to miss.
-fn is_missed(part: &PartReport) -> bool {
-    !matches!(part.completeness, Completeness::Complete | Completeness::Incomplete(Incomplete::Vanished))
+/// A namespace that ended meanwhile has no sockets to miss, and those that can't be entered have been spoken of.
+fn is_missed(part: &PartReport, shortfall_was_told: bool) -> bool {
+    match part.completeness {
+        Completeness::Complete | Completeness::Incomplete(Incomplete::Vanished) => false,
+        Completeness::Incomplete(Incomplete::Denied) => !shortfall_was_told,
+        Completeness::Incomplete(_) => true,
+    }
 }
 
+const MOST_LINES: usize = 10;
 const QUEUE_BYTES: usize = 16 << 20;

@@ -1,15 +1,16 @@
 //! The TOML file: keys are the options' names; destinations with settings of their own are `[[sink]]` tables.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::Command as ClapCommand;
+use clap::{Arg, Command as ClapCommand};
 use toml::{Table, Value};
 
 use crate::exit::Failure;
 
-use super::key_of;
+use super::{has_commas, is_repeatable, is_setting, key_of};
 
 /// A file that has been read; its keys are known, its values are still text.
 #[derive(Debug, Clone)]
@@ -30,11 +31,13 @@ pub(crate) struct SinkTable {
 impl ConfigFile {
     /// Reads the file; every key must be an option of some command.
     pub(crate) fn read(path: &Path, definition: &ClapCommand) -> Result<Self, Failure> {
-        let at = path.display();
-        let text = fs::read_to_string(path).map_err(|error| Failure::usage(format!("{at}: {error}")))?;
+        let at = path.display().to_string();
+        let unreadable = |error| Failure::usage(format!("{at}: {error}; allowed: a TOML file"));
+        let text = fs::read_to_string(path).map_err(unreadable)?;
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
-            let line = error.span().map_or(1, |span| text.get(..span.start).map_or(1, |before| before.lines().count().max(1)));
-            Failure::usage(format!("{at}: line {line}: {}", error.message()))
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            Failure::usage(format!("{at}: line {line}: {}; allowed: TOML", error.message()))
         })?;
         let allowed = keys(definition);
         let mut file = Self { path: path.into(), values: BTreeMap::new(), sinks: Vec::new() };
@@ -43,17 +46,23 @@ impl ConfigFile {
                 file.sinks = sinks(path, &value)?;
             } else if allowed.contains(&key) {
                 let values = match value {
-                    Value::Array(values) => values.iter().map(|value| scalar(path, &key, value)).collect(),
-                    value => scalar(path, &key, &value).map(|value| vec![value]),
+                    Value::Array(values) => {
+                        values.iter().map(|value| scalar(&at, &key, value)).collect()
+                    }
+                    value => scalar(&at, &key, &value).map(|value| vec![value]),
                 };
                 file.values.insert(key, values?);
             } else {
                 let allowed = allowed.join(", ");
-                return Err(Failure::usage(format!("{at}: unknown key {key:?}; allowed: {allowed}, [[sink]]")));
+                return Err(Failure::usage(format!(
+                    "{at}: unknown key {key:?}; allowed: {allowed}, [[sink]]"
+                )));
             }
         }
         if !file.sinks.is_empty() && file.values.contains_key("dest") {
-            return Err(Failure::usage(format!("{at}: both dest and [[sink]]; allowed: one of them")));
+            return Err(Failure::usage(format!(
+                "{at}: both dest and [[sink]]; allowed: one of them"
+            )));
         }
         Ok(file)
     }
@@ -62,13 +71,24 @@ impl ConfigFile {
         &self.path
     }
 
-    /// The values of a key, when the file has it.
-    pub(crate) fn values(&self, key: &str) -> Option<&[String]> {
-        self.values.get(key).map(Vec::as_slice)
+    /// The flags that say the same as the file does about an option, when it does.
+    pub(crate) fn flags(&self, option: &Arg) -> Result<Option<Vec<OsString>>, Failure> {
+        let key = key_of(option);
+        let Some(values) = self.values.get(&key) else { return Ok(None) };
+        let wrong = |text: &str| Failure::usage(format!("{}: {key}: {text}", self.path.display()));
+        let flag = |value: &str| OsString::from(format!("--{key}={value}"));
+        match values.as_slice() {
+            [] if key == "dest" => Err(wrong("an empty array; allowed: at least one destination")),
+            [] if is_repeatable(option) => Ok(None),
+            values if is_repeatable(option) => Ok(Some(values.iter().map(|it| flag(it)).collect())),
+            values if has_commas(option) => Ok(Some(vec![flag(&values.join(","))])),
+            [value] => Ok(Some(vec![flag(value)])),
+            _ => Err(wrong("an array; allowed: one value")),
+        }
     }
 
-    pub(crate) fn sinks(&self) -> &[SinkTable] {
-        &self.sinks
+    pub(crate) fn into_sinks(self) -> Vec<SinkTable> {
+        self.sinks
     }
 }
 
@@ -81,7 +101,8 @@ impl SinkTable {
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<T, Failure> {
         match self.values.get(key) {
-            Some(text) => parse(text).map_err(|error| Failure::usage(format!("{}: {key}: {error}", self.place))),
+            Some(text) => parse(text)
+                .map_err(|error| Failure::usage(format!("{}: {key}: {error}", self.place))),
             None => Ok(inherited),
         }
     }
@@ -95,50 +116,74 @@ impl SinkTable {
 fn sinks(path: &Path, value: &Value) -> Result<Vec<SinkTable>, Failure> {
     let at = path.display();
     let Value::Array(tables) = value else {
-        return Err(Failure::usage(format!("{at}: sink is no table; allowed: [[sink]] tables")));
+        return Err(Failure::usage(format!("{at}: sink: no array of tables; allowed: [[sink]]")));
     };
     let read = |(number, table): (usize, &Value)| {
         let place = format!("{at}: [[sink]] {}", number + 1);
         let Value::Table(table) = table else {
-            return Err(Failure::usage(format!("{place}: no table")));
+            return Err(Failure::usage(format!("{place}: no table; allowed: keys and values")));
         };
         let mut values = BTreeMap::new();
         for (key, value) in table {
             if !SINK_KEYS.contains(&key.as_str()) {
-                return Err(Failure::usage(format!("{place}: unknown key {key:?}; allowed: {}", SINK_KEYS.join(", "))));
+                return Err(Failure::usage(format!(
+                    "{place}: unknown key {key:?}; allowed: {}",
+                    SINK_KEYS.join(", ")
+                )));
             }
-            values.insert(key.clone(), scalar(path, key, value)?);
+            let value = match value {
+                Value::Array(words) if key == "columns" => {
+                    let words: Result<Vec<_>, _> =
+                        words.iter().map(|word| scalar(&place, key, word)).collect();
+                    words?.join(",")
+                }
+                value => scalar(&place, key, value)?,
+            };
+            values.insert(key.clone(), value);
         }
         if !values.contains_key("dest") {
-            return Err(Failure::usage(format!("{place}: no dest; allowed: stdout, stderr, null, file:PATH")));
+            return Err(Failure::usage(format!(
+                "{place}: no dest; allowed: stdout, stderr, null, file:PATH"
+            )));
         }
         Ok(SinkTable { place, values })
     };
     tables.iter().enumerate().map(read).collect()
 }
 
-fn scalar(path: &Path, key: &str, value: &Value) -> Result<String, Failure> {
+fn scalar(place: &str, key: &str, value: &Value) -> Result<String, Failure> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Integer(number) => Ok(number.to_string()),
         Value::Boolean(flag) => Ok(flag.to_string()),
         other => Err(Failure::usage(format!(
-            "{}: {key}: a {} is no value of an option; allowed: text, whole numbers, true, false",
-            path.display(),
-            other.type_str()
+            "{place}: {key}: {} is no value of an option; allowed: text, whole numbers, true, false",
+            a(other.type_str())
         ))),
     }
 }
 
+/// A TOML type with its article.
+fn a(kind: &str) -> String {
+    format!("{} {kind}", if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" })
+}
+
 /// Every option of every command that a file may set.
 fn keys(definition: &ClapCommand) -> Vec<String> {
-    let all = definition.get_subcommands().flat_map(ClapCommand::get_arguments).filter(|argument| argument.get_long().is_some());
-    let mut keys: Vec<String> = all.map(key_of).filter(|key| !NOT_IN_FILES.contains(&key.as_str())).collect();
+    let all = definition.get_subcommands().flat_map(ClapCommand::get_arguments);
+    let mut keys: Vec<String> = all.filter(|argument| is_setting(argument)).map(key_of).collect();
     keys.sort();
     keys.dedup();
     keys
 }
 
-const NOT_IN_FILES: [&str; 4] = ["config", "print-config", "help", "version"];
-const SINK_KEYS: [&str; 8] =
-    ["dest", "marshal", "columns", "humanize", "queue-bytes", "file-rotate-bytes", "file-rotate-age", "file-zstd"];
+const SINK_KEYS: [&str; 8] = [
+    "dest",
+    "marshal",
+    "columns",
+    "humanize",
+    "queue-bytes",
+    "file-rotate-bytes",
+    "file-rotate-age",
+    "file-zstd",
+];

@@ -1,15 +1,17 @@
 //! Configuration: flag over environment over file over default, each value with where it came from.
 
+mod environment;
 mod file;
 mod print;
 pub(crate) mod settings;
 pub(crate) mod values;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Command as ClapCommand, CommandFactory, FromArgMatches};
+use clap::{Arg, ArgMatches, Command as ClapCommand, CommandFactory, FromArgMatches};
 
 use crate::cli::{Cli, Command};
 use crate::exit::Failure;
@@ -26,9 +28,29 @@ pub(crate) struct Invocation {
     /// The definition of the subcommand and what was matched, for `--print-config`.
     definition: ClapCommand,
     matches: ArgMatches,
-    /// Ids of the options that were given as flags.
-    flagged: BTreeSet<String>,
-    file: Option<ConfigFile>,
+    /// By key; one that is missing has its default.
+    origins: BTreeMap<String, Origin>,
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Flag,
+    Environment,
+    File(PathBuf),
+    Default,
+}
+
+impl Origin {
+    /// The place, for `--print-config` and for messages.
+    pub(crate) fn of(&self, key: &str) -> String {
+        match self {
+            Self::Flag => format!("--{key}"),
+            Self::Environment => environment::variable_of(key),
+            Self::File(path) => path.display().to_string(),
+            Self::Default => "default".into(),
+        }
+    }
 }
 
 impl Invocation {
@@ -36,142 +58,204 @@ impl Invocation {
     pub(crate) fn print_config(&self) -> bool {
         self.matches.get_flag("print_config")
     }
+
+    /// Where an option's value came from.
+    pub(crate) fn origin(&self, key: &str) -> &Origin {
+        self.origins.get(key).unwrap_or(&Origin::Default)
+    }
 }
 
 /// Reads the command line, the environment and the file.
-pub(crate) fn load(arguments: Vec<OsString>) -> Result<Invocation, Failure> {
-    let definition = definition(Environment::Read);
-    let first = definition.clone().try_get_matches_from(&arguments).map_err(|error| usage(error, None))?;
-    let Some((name, given)) = first.subcommand() else {
-        return Err(Failure::usage("no command; see sockeye --help"));
+pub(crate) fn load(arguments: &[OsString]) -> Result<Invocation, Failure> {
+    let definition = definition();
+    let parse = |arguments: &[OsString], place: Option<&str>| {
+        let parsed = definition.clone().try_get_matches_from(arguments);
+        parsed.map_err(|error| usage(error, arguments, place))
     };
+    let flags = parse(arguments, None)?;
+    let (name, given) = flags.subcommand().expect("clap requires a command");
     let subcommand = definition.find_subcommand(name).expect("clap matched it").clone();
-    let flag = |id: &&str| given.value_source(id) == Some(ValueSource::CommandLine);
-    let flagged = given.ids().map(clap::Id::as_str).filter(flag).map(str::to_owned).collect();
-    let path = given.get_one::<std::path::PathBuf>("config");
-    let file = path.map(|path| ConfigFile::read(path, &definition)).transpose()?;
-    let (arguments, sinks) = merge(&arguments, name, given, &subcommand, file.as_ref())?;
-    let matches = definition.clone().try_get_matches_from(arguments).map_err(|error| usage(error, None))?;
-    let cli = Cli::from_arg_matches(&matches).map_err(|error| usage(error, None))?;
-    let (_, matches) = matches.subcommand().expect("the same as before");
-    let matches = matches.clone();
-    Ok(Invocation { command: cli.command, sinks, definition: subcommand, matches, flagged, file })
-}
+    let file = config_file(given).map(|path| ConfigFile::read(&path, &definition)).transpose()?;
 
-/// Adds values as arguments for the options that no flag has set: lists of the environment, which clap would take for
-/// one value, and the file's for what the environment has not set either.
-fn merge(
-    arguments: &[OsString],
-    name: &str,
-    given: &ArgMatches,
-    subcommand: &ClapCommand,
-    file: Option<&ConfigFile>,
-) -> Result<(Vec<OsString>, Vec<SinkTable>), Failure> {
-    let mut added: Vec<OsString> = Vec::new();
-    for argument in subcommand.get_arguments() {
-        let key = key_of(argument);
-        let flags = |values: &[String]| -> Vec<OsString> {
-            values.iter().map(|value| format!("--{key}={value}").into()).collect()
-        };
+    let (mut origins, mut added) = (BTreeMap::new(), Vec::new());
+    for option in subcommand.get_arguments().filter(|argument| is_setting(argument)) {
+        let key = key_of(option);
         // Parsed alone first, so that an error names the place.
-        let check = |flags: &[OsString], place: &str| {
-            let alone = [OsString::from("sockeye"), name.into()].into_iter().chain(flags.iter().cloned());
-            let parsed = definition(Environment::Ignored).try_get_matches_from(alone);
-            parsed.map(drop).map_err(|error| usage(error, Some(place)))
+        let check = |flags: &[OsString], origin: &Origin| {
+            let alone = [OsString::from("sockeye"), name.into()];
+            parse(&[&alone, flags].concat(), Some(&origin.of(&key))).map(drop)
         };
-        let set = set_already(given, argument.get_id().as_str());
-        let environment = if LISTS.contains(&key.as_str()) { environment_list(&key) } else { None };
-        if let Some(values) = file.and_then(|file| file.values(&key)) {
-            let flags = flags(values);
-            check(&flags, &file.map_or(String::new(), |file| file.path().display().to_string()))?;
-            if !set && environment.is_none() {
-                added.extend(flags);
+        let from_file = match &file {
+            Some(file) => {
+                file.flags(option)?.map(|flags| (Origin::File(file.path().into()), flags))
             }
+            None => None,
+        };
+        // All of the file, used or not: it is right or it is wrong.
+        if let Some((origin, flags)) = &from_file {
+            check(flags, origin)?;
         }
-        if let Some(values) = environment
-            && !set
-        {
-            let flags = flags(&values);
-            check(&flags, &variable_of(&key))?;
+        if given.value_source(option.get_id().as_str()) == Some(ValueSource::CommandLine) {
+            origins.insert(key, Origin::Flag);
+        } else if let Some(flags) = environment::flags(option)? {
+            check(&flags, &Origin::Environment)?;
+            origins.insert(key, Origin::Environment);
+            added.extend(flags);
+        } else if let Some((origin, flags)) = from_file {
+            origins.insert(key, origin);
             added.extend(flags);
         }
     }
-    let named = set_already(given, "dest") || environment_list("dest").is_some();
-    let sinks = if named { Vec::new() } else { file.map_or(Vec::new(), |file| file.sinks().to_vec()) };
-    let place = arguments.iter().position(|argument| argument == OsStr::new(name)).map_or(arguments.len(), |at| at + 1);
+    let has_dest = subcommand.get_arguments().any(|argument| argument.get_id() == "dest");
+    let sinks = match file {
+        Some(file) if has_dest && !origins.contains_key("dest") => file.into_sinks(),
+        _ => Vec::new(),
+    };
+
+    let merged = insert_behind(arguments, name, added);
+    let matches = parse(&merged, None)?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| usage(error, &merged, None))?;
+    let (_, matches) = matches.subcommand().expect("the same as before");
+    let matches = matches.clone();
+    let invocation =
+        Invocation { command: cli.command, sinks, definition: subcommand, matches, origins };
+    invocation.check()?;
+    Ok(invocation)
+}
+
+/// The path of the file, by flag or environment.
+fn config_file(given: &ArgMatches) -> Option<PathBuf> {
+    let flag = given.get_one::<PathBuf>("config").cloned();
+    flag.or_else(|| environment::value("config").map(PathBuf::from))
+}
+
+/// The command line with more options of its subcommand: in front of those that are there, and of any `--`.
+fn insert_behind(arguments: &[OsString], name: &str, added: Vec<OsString>) -> Vec<OsString> {
+    // Nothing can stand between the program's name, whatever that is, and the subcommand's but flags.
+    let behind_program = arguments.iter().skip(1).position(|argument| argument == OsStr::new(name));
+    let place = behind_program.map_or(arguments.len(), |position| position + 2);
     let mut merged = arguments.to_vec();
     merged.splice(place..place, added);
-    Ok((merged, sinks))
+    merged
 }
 
-/// The values of a repeatable option in the environment, separated by blanks.
-fn environment_list(key: &str) -> Option<Vec<String>> {
-    let text = std::env::var(variable_of(key)).ok()?;
-    let values: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-    (!values.is_empty()).then_some(values)
-}
-
-fn variable_of(key: &str) -> String {
-    format!("SOCKEYE_{}", key.replace('-', "_").to_uppercase())
-}
-
-/// Set by a flag or by the environment.
-fn set_already(matches: &ArgMatches, id: &str) -> bool {
-    let source = matches.try_contains_id(id).ok().and_then(|_| matches.value_source(id));
-    matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+/// Whether it is an option that the environment and a file may set.
+fn is_setting(argument: &Arg) -> bool {
+    let no_setting = ["config", "print_config", "help", "version"];
+    argument.get_long().is_some() && !no_setting.contains(&argument.get_id().as_str())
 }
 
 /// The option's name in the file and, in capitals, in the environment.
-fn key_of(argument: &clap::Arg) -> String {
+fn key_of(argument: &Arg) -> String {
     argument.get_id().as_str().replace('_', "-")
 }
 
-/// Whether options may come from the environment.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Environment {
-    Read,
-    Ignored,
+/// Whether it can be given several times.
+fn is_repeatable(argument: &Arg) -> bool {
+    matches!(argument.get_action(), clap::ArgAction::Append)
 }
 
-/// The command line with what only the running host knows: environment variables' names and the hostname.
-fn definition(environment: Environment) -> ClapCommand {
-    let hostname = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+/// Whether its one value is several words with commas between them.
+fn has_commas(argument: &Arg) -> bool {
+    argument.get_value_names().into_iter().flatten().any(|name| name == "LIST")
+}
+
+/// The command line with what only the running host knows, and with what is the same for all commands.
+fn definition() -> ClapCommand {
+    let hostname = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_default();
     Cli::command().mut_subcommands(|subcommand| {
+        let subcommand = subcommand.after_help(AFTER_HELP);
         subcommand.mut_args(|argument| {
-            let id = argument.get_id().as_str().to_owned();
-            let argument = match id.as_str() {
+            let names = argument.get_value_names().into_iter().flatten();
+            // A number below zero is a wrong value and not an unknown option.
+            let measured =
+                names.map(clap::builder::Str::as_str).any(|name| MEASURES.contains(&name));
+            let argument = if measured { argument.allow_hyphen_values(true) } else { argument };
+            match argument.get_id().as_str() {
                 "hostname" => argument.default_value(hostname.clone()).hide_default_value(true),
                 _ => argument,
-            };
-            match id.as_str() {
-                "help" | "version" | "print_config" | "input" => argument,
-                _ if environment == Environment::Ignored => argument,
-                _ if LISTS.contains(&key_of(&argument).as_str()) => argument,
-                _ => argument.env(variable_of(&id)).hide_env_values(true),
             }
         })
     })
 }
 
 /// One line: what is wrong, and what is allowed.
-fn usage(error: clap::Error, place: Option<&str>) -> Failure {
+fn usage(error: clap::Error, arguments: &[OsString], place: Option<&str>) -> Failure {
     use clap::error::ErrorKind;
-    if matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-    ) {
-        return Failure::Help(error);
+    let commands =
+        || definition().get_subcommands().map(|it| it.get_name().to_owned()).collect::<Vec<_>>();
+    let mut line = match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => return Failure::Help(error),
+        ErrorKind::InvalidUtf8 => {
+            let wrong = arguments.iter().filter(|argument| argument.to_str().is_none());
+            let wrong = wrong.map(|argument| format!("'{}'", Path::new(argument).display()));
+            format!("invalid UTF-8 in {}; allowed: UTF-8", wrong.collect::<Vec<_>>().join(", "))
+        }
+        _ => one_line(&error.to_string()),
+    };
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        line = format!("{line}; allowed: {}", commands().join(", "));
+    } else if !line.contains("allowed: ") && !line.contains("near: ") {
+        let first = arguments.get(1).and_then(|name| name.to_str()).unwrap_or_default();
+        let command = commands().into_iter().find(|name| name == first);
+        let command = command.map_or(String::new(), |name| format!(" {name}"));
+        line = format!("{line}; see sockeye{command} --help");
     }
-    let text = error.to_string();
-    let parts = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let parts = parts.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
-    let line = parts.collect::<Vec<_>>().join("; ");
-    let line = line.strip_prefix("error: ").unwrap_or(&line);
     Failure::Usage(match place {
         Some(place) => format!("{place}: {line}"),
-        None => line.to_owned(),
+        None => line,
     })
 }
 
-/// Options that can be given several times.
-const LISTS: [&str; 2] = ["dest", "netns-dir"];
+/// clap's text without what stands around the message.
+fn one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = lines.take_while(|line| {
+        !line.starts_with("Usage:") && !line.starts_with("For more information")
+    });
+    let lines = lines.map(|line| {
+        let values =
+            line.strip_prefix("[possible values: ").and_then(|line| line.strip_suffix(']'));
+        values.map_or(line.to_owned(), |values| format!("allowed: {values}"))
+    });
+    let line = lines.collect::<Vec<_>>().join("; ");
+    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+}
+
+/// Names of values that are numbers.
+const MEASURES: [&str; 4] = ["DURATION", "PERCENT", "N", "BYTES"];
+
+const AFTER_HELP: &str = "What is --jitter 10 here is jitter = 10 in the file of --config and SOCKEYE_JITTER=10 in the \
+    environment, where an empty value counts as none; so for every option. A flag wins over the environment, which wins \
+    over the file.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn options_are_added_behind_the_subcommand_whatever_else_has_its_name() {
+        for (line, merged) in [
+            (&["sockeye", "run"][..], &["sockeye", "run", "+"][..]),
+            (&["run", "run", "--label", "run"], &["run", "run", "+", "--label", "run"]),
+            (&["decode", "decode", "--", "decode"], &["decode", "decode", "+", "--", "decode"]),
+        ] {
+            let name = line[1];
+            assert_eq!(insert_behind(&words(line), name, words(&["+"])), words(merged));
+        }
+    }
+
+    #[test]
+    fn the_definition_is_one_that_clap_accepts() {
+        definition().debug_assert();
+    }
+}

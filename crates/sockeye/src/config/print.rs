@@ -2,59 +2,44 @@
 
 use std::fmt::Write;
 
-use clap::parser::ValueSource;
 use toml::Value;
 
-use super::{Invocation, LISTS, environment_list, key_of, variable_of};
+use super::{Invocation, Origin, is_repeatable, is_setting, key_of};
 
 /// The text.
 pub(crate) fn print(invocation: &Invocation) -> String {
     let mut lines = String::new();
-    for argument in invocation.definition.get_arguments() {
-        let (id, key) = (argument.get_id().as_str(), key_of(argument));
-        if argument.get_long().is_none() || ["config", "print-config", "help", "version"].contains(&key.as_str()) {
-            continue;
-        }
+    for option in invocation.definition.get_arguments().filter(|argument| is_setting(argument)) {
+        let key = key_of(option);
         if key == "dest" && !invocation.sinks.is_empty() {
             continue;
         }
-        let values: Vec<String> = invocation
-            .matches
-            .get_raw(id)
+        let raw = invocation.matches.get_raw(option.get_id().as_str());
+        let values: Vec<String> = raw
             .map(|values| values.map(|value| value.to_string_lossy().into_owned()).collect())
             .unwrap_or_default();
-        let source = source(invocation, id, &key);
         let value = match values.as_slice() {
             [] => {
                 // A String takes every write, here and below.
                 let _ = writeln!(lines, "# {key} = (not set)");
                 continue;
             }
-            [value] if !LISTS.contains(&key.as_str()) => toml_value(value),
+            [value] if !is_repeatable(option) => toml_value(value),
             values => Value::Array(values.iter().cloned().map(Value::String).collect()),
         };
-        let _ = writeln!(lines, "{:<44} # {source}", format!("{key} = {value}"));
+        let origin = invocation.origin(&key);
+        // The file may be made for many hosts: only a name that somebody chose belongs in it.
+        let mark = if key == "hostname" && *origin == Origin::Default { "# " } else { "" };
+        let place = without_controls(&origin.of(&key));
+        let _ = writeln!(lines, "{:<44} # {place}", format!("{mark}{key} = {value}"));
     }
     for sink in &invocation.sinks {
-        let _ = writeln!(lines, "\n[[sink]] # {}", sink.place);
+        let _ = writeln!(lines, "\n[[sink]] # {}", without_controls(&sink.place));
         for (key, value) in sink.entries() {
             let _ = writeln!(lines, "{key} = {}", toml_value(value));
         }
     }
     lines
-}
-
-fn source(invocation: &Invocation, id: &str, key: &str) -> String {
-    let flagged = invocation.flagged.contains(id);
-    match (invocation.matches.value_source(id), &invocation.file) {
-        (Some(ValueSource::EnvVariable), _) => variable_of(key),
-        (Some(ValueSource::CommandLine), _) if !flagged && LISTS.contains(&key) && environment_list(key).is_some() => {
-            variable_of(key)
-        }
-        (Some(ValueSource::CommandLine), Some(file)) if !flagged => file.path().display().to_string(),
-        (Some(ValueSource::CommandLine), _) => format!("--{key}"),
-        _ => "default".into(),
-    }
 }
 
 fn toml_value(text: &str) -> Value {
@@ -63,4 +48,9 @@ fn toml_value(text: &str) -> Value {
         (_, Ok(flag)) => Value::Boolean(flag),
         _ => Value::String(text.into()),
     }
+}
+
+/// A comment ends with its line, and a path may hold a line's end.
+fn without_controls(text: &str) -> String {
+    text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }

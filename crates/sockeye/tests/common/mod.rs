@@ -1,6 +1,7 @@
 //! Running the binary, and its rows as JSON.
 
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -39,7 +40,11 @@ pub fn text(bytes: &[u8]) -> String {
 
 /// Rows of `jsonl`.
 pub fn rows(jsonl: &[u8]) -> Vec<Row> {
-    jsonl.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| serde_json::from_slice(line).unwrap()).collect()
+    jsonl
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect()
 }
 
 /// Rows of a snapshot of every namespace, by default of all that the kernel knows.
@@ -48,11 +53,15 @@ pub fn snapshot(arguments: &[&str]) -> Vec<Row> {
 }
 
 pub fn number(row: &Row, column: &str) -> u64 {
-    row.get(column).and_then(serde_json::Value::as_u64).unwrap_or_else(|| panic!("no {column} in {row:?}"))
+    row.get(column)
+        .and_then(serde_json::Value::as_u64)
+        .unwrap_or_else(|| panic!("no {column} in {row:?}"))
 }
 
 pub fn string<'r>(row: &'r Row, column: &str) -> &'r str {
-    row.get(column).and_then(serde_json::Value::as_str).unwrap_or_else(|| panic!("no {column} in {row:?}"))
+    row.get(column)
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or_else(|| panic!("no {column} in {row:?}"))
 }
 
 pub fn cookie(row: &Row) -> u64 {
@@ -82,8 +91,12 @@ pub fn assert_equals_ss(ss: &[SsSocket], rows: &[Row]) {
         ss.len(),
         rows.len()
     );
-    let mismatches: Vec<String> =
-        joined.pairs.iter().flat_map(|(ss, row)| compare(ss, row, Tolerance::Live)).take(20).collect();
+    let mismatches: Vec<String> = joined
+        .pairs
+        .iter()
+        .flat_map(|(ss, row)| compare(ss, row, Tolerance::Live))
+        .take(20)
+        .collect();
     assert!(mismatches.is_empty(), "{mismatches:#?}");
 }
 
@@ -111,7 +124,8 @@ impl Daemon {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status().unwrap();
+        let status =
+            Command::new("kill").args(["-s", name, &self.pid().to_string()]).status().unwrap();
         assert!(status.success());
     }
 

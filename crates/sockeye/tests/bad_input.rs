@@ -1,0 +1,559 @@
+//! Wrong options, variables and files: one line that names what is wrong and what is allowed, exit code 2, nothing done.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod common;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use common::{output, sockeye, text};
+
+/// An empty directory to run in, so that whatever is created shows.
+struct Nothing(tempfile::TempDir);
+
+impl Nothing {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = sockeye();
+        command.current_dir(self.0.path()).args(arguments);
+        command
+    }
+}
+
+/// The one line that it says, without `sockeye: `.
+fn refusal(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{command:?}: {said}");
+    assert_eq!(text(&output.stdout), "", "{command:?}");
+    assert_eq!(said.matches('\n').count(), 1, "{command:?}: {said}");
+    let line = said.strip_prefix("sockeye: ").and_then(|line| line.strip_suffix('\n'));
+    line.unwrap_or_else(|| panic!("{command:?}: {said}")).to_owned()
+}
+
+/// The refusal of these arguments, and nothing has been created.
+fn refused(arguments: &[&str]) -> String {
+    let nothing = Nothing::new();
+    let line = refusal(&mut nothing.command(arguments));
+    let left: Vec<PathBuf> =
+        fs::read_dir(nothing.0.path()).unwrap().map(|it| it.unwrap().path()).collect();
+    assert_eq!(left, [] as [PathBuf; 0], "{arguments:?}");
+    line
+}
+
+const DURATION: &str = "allowed: a number and a unit, such as 10s, 1m30s, 250ms";
+const ABOVE_ZERO: &str = "allowed: more than 0s, at most 365d";
+const BYTES: &str = "allowed: a number of bytes above 0, such as 786432, 768KiB, 64MiB";
+const PACKET: &str = "allowed: 8192 to 1048576 bytes, such as 32768, 64KiB";
+const FORMATS: &str =
+    "allowed: protobufList, protoJson, protoText, msgpack, jsonl, csv, tsv, table";
+const DESTINATIONS: &str = "allowed: stdout, stderr, null, file:PATH";
+const BOOL: &str = "allowed: true, false";
+
+/// Command, option, a wrong value of it, and the end of what is said of it.
+const WRONG: &[(&str, &str, &str, &str)] = &[
+    ("run", "frequency", "10", DURATION),
+    ("run", "frequency", "0s", ABOVE_ZERO),
+    ("run", "frequency", "-1s", DURATION),
+    ("run", "frequency", "366d", ABOVE_ZERO),
+    ("run", "timeout", "5", DURATION),
+    ("snapshot", "timeout", "0ms", ABOVE_ZERO),
+    ("run", "jitter", "101", "allowed: a whole number from 0 to 100"),
+    ("run", "jitter", "-1", "allowed: a whole number from 0 to 100"),
+    ("run", "jitter", "20%", "allowed: a whole number from 0 to 100"),
+    ("run", "max-loops", "-1", "allowed: a whole number from 0 up"),
+    ("run", "max-loops", "many", "allowed: a whole number from 0 up"),
+    ("run", "dest", "kafka", DESTINATIONS),
+    ("run", "dest", "file:", "allowed: file:PATH"),
+    ("run", "dest", "file:rows-%Q", "and %% for a percent sign"),
+    ("run", "dest", "file:rows-100%", "and %% for a percent sign"),
+    (
+        "run",
+        "dest",
+        "file:nowhere/rows",
+        "no directory nowhere; allowed: a file in a directory that exists",
+    ),
+    ("run", "marshal", "json", FORMATS),
+    ("snapshot", "marshal", "xml", FORMATS),
+    ("decode", "to", "json", FORMATS),
+    ("run", "file-rotate-bytes", "0", BYTES),
+    ("run", "file-rotate-age", "1", DURATION),
+    ("run", "file-zstd", "yes", BOOL),
+    ("run", "queue-bytes", "x", BYTES),
+    ("run", "log-level", "loud", "allowed: error, warn, info, debug, trace, off"),
+    (
+        "run",
+        "states",
+        "established,foo",
+        "bound-inactive, all, connected, synchronized, bucket, big",
+    ),
+    ("run", "deserializers", "info,foo", "shut, classid, cgroup, sockopt, mark, ulp"),
+    ("run", "modulus", "0", "allowed: a whole number from 1 to 4294967295"),
+    ("run", "columns", "rtt_var", "near: tcp_info_rtt_var, or a prefix with *"),
+    ("snapshot", "columns", "qqq", "mptcp_id_loc, or a prefix with *"),
+    ("decode", "columns", "netns,", ""),
+    ("run", "humanize", "maybe", BOOL),
+    ("decode", "humanize", "maybe", BOOL),
+    ("run", "envelope-flush-rows", "0", "allowed: a whole number from 1 up"),
+    ("run", "envelope-flush-bytes", "0", BYTES),
+    ("run", "netlinkers", "0", "allowed: a whole number from 1 to 64"),
+    ("run", "netlinkers", "65", "allowed: a whole number from 1 to 64"),
+    ("run", "max-threads", "0", "allowed: a whole number from 1 to 4096"),
+    ("run", "packet-size", "100", PACKET),
+    ("run", "packet-size", "2MiB", PACKET),
+    ("run", "own-netns-only", "2", BOOL),
+    (
+        "netns",
+        "netns-dir",
+        "nowhere",
+        "not a directory; allowed: a directory of bind-mounted namespaces",
+    ),
+    (
+        "doctor",
+        "netns-dir",
+        "/etc/passwd",
+        "not a directory; allowed: a directory of bind-mounted namespaces",
+    ),
+];
+
+/// What is accepted although it looks wrong.
+fn is_right(option: &str, value: &str) -> bool {
+    (option, value) == ("columns", "netns,")
+}
+
+/// `invalid value 'VALUE' for '--OPTION`, then what is allowed.
+fn assert_names(line: &str, option: &str, value: &str, allowed: &str) {
+    assert!(line.contains(&format!("invalid value '{value}' for '--{option}")), "{line}");
+    assert!(line.ends_with(allowed), "{line}\ndoes not end with\n{allowed}");
+}
+
+#[test]
+fn every_wrong_value_of_a_flag_is_named_with_what_is_allowed() {
+    for (command, option, value, allowed) in
+        WRONG.iter().filter(|(_, option, value, _)| !is_right(option, value))
+    {
+        let line = refused(&[command, &format!("--{option}={value}")]);
+        assert!(line.starts_with("invalid value '"), "{line}");
+        assert_names(&line, option, value, allowed);
+    }
+}
+
+#[test]
+fn a_value_that_begins_with_a_dash_is_a_value_of_options_that_measure() {
+    for (option, value) in
+        [("frequency", "-1s"), ("jitter", "-1"), ("queue-bytes", "-5"), ("modulus", "-2")]
+    {
+        let line = refused(&["run", &format!("--{option}"), value]);
+        assert_names(&line, option, value, "");
+    }
+}
+
+#[test]
+fn every_wrong_value_of_a_variable_is_named_with_the_variable() {
+    for (command, option, value, allowed) in
+        WRONG.iter().filter(|(_, option, value, _)| !is_right(option, value))
+    {
+        let variable = format!("SOCKEYE_{}", option.replace('-', "_").to_uppercase());
+        let nothing = Nothing::new();
+        let line = refusal(nothing.command(&[command]).env(&variable, value));
+        assert!(line.starts_with(&format!("{variable}: invalid value '")), "{line}");
+        assert_names(&line, option, value, allowed);
+    }
+}
+
+#[test]
+fn every_wrong_value_of_a_file_is_named_with_the_file() {
+    for (command, option, value, allowed) in
+        WRONG.iter().filter(|(_, option, value, _)| !is_right(option, value))
+    {
+        let nothing = Nothing::new();
+        fs::write(nothing.0.path().join("sockeye.toml"), format!("{option} = {value:?}\n"))
+            .unwrap();
+        let line = refusal(&mut nothing.command(&[command, "--config", "sockeye.toml"]));
+        assert!(line.starts_with("sockeye.toml: invalid value '"), "{line}");
+        assert_names(&line, option, value, allowed);
+        // A file is right or wrong, whatever a flag says.
+        if *option == "jitter" {
+            let line = refusal(&mut nothing.command(&[
+                command,
+                "--config",
+                "sockeye.toml",
+                "--jitter",
+                "5",
+            ]));
+            assert_names(&line, option, value, allowed);
+        }
+    }
+}
+
+#[test]
+fn what_is_no_option_and_no_command_is_named() {
+    for (arguments, line) in [
+        (&["run", "--fast"][..], "unexpected argument '--fast' found; see sockeye run --help"),
+        (
+            &["run", "--frequenzy", "1s"],
+            "unexpected argument '--frequenzy' found; tip: a similar argument exists: '--frequency'; see sockeye run --help",
+        ),
+        (&["run", "-x"], "unexpected argument '-x' found; see sockeye run --help"),
+        (&["run", "rows"], "unexpected argument 'rows' found; see sockeye run --help"),
+        (
+            &["run", "--", "--jitter"],
+            "unexpected argument '--jitter' found; see sockeye run --help",
+        ),
+        (
+            &["snapshot", "--dest", "null"],
+            "unexpected argument '--dest' found; see sockeye snapshot --help",
+        ),
+        (&["decode", "a", "b"], "unexpected argument 'b' found; see sockeye decode --help"),
+        (
+            &["run", "--marshal"],
+            "a value is required for '--marshal <FORMAT>' but none was supplied; see sockeye run --help",
+        ),
+        (
+            &["run", "--jitter", "1", "--jitter", "2"],
+            "the argument '--jitter <PERCENT>' cannot be used multiple times; see sockeye run --help",
+        ),
+        (
+            &["run", "--print-config=yes"],
+            "unexpected value 'yes' for '--print-config' found; no more were expected; see sockeye run --help",
+        ),
+        (
+            &["run", "--own-netns-only", "false"],
+            "unexpected argument 'false' found; see sockeye run --help",
+        ),
+        (
+            &["watch"],
+            "unrecognized subcommand 'watch'; allowed: run, snapshot, decode, netns, doctor",
+        ),
+        (
+            &["help", "watch"],
+            "unrecognized subcommand 'watch'; allowed: run, snapshot, decode, netns, doctor",
+        ),
+        (
+            &["--jitter", "5", "run"],
+            "unexpected argument '--jitter' found; tip: 'run --jitter' exists; see sockeye --help",
+        ),
+    ] {
+        assert_eq!(refused(arguments), line, "{arguments:?}");
+    }
+}
+
+#[test]
+fn options_that_contradict_one_another_are_named_with_where_they_came_from() {
+    let line = refused(&["run", "--frequency", "2s", "--timeout", "2s"]);
+    let allowed = "allowed: a dump that ends before the next poll begins, such as --timeout 1s";
+    assert_eq!(line, format!("--timeout 2s is not below --frequency 2s; {allowed}"));
+    let line = refused(&["run", "--frequency", "2s"]);
+    assert_eq!(line, format!("--timeout 5s (default) is not below --frequency 2s; {allowed}"));
+    let nothing = Nothing::new();
+    fs::write(nothing.0.path().join("s.toml"), "timeout = \"3s\"\n").unwrap();
+    let line =
+        refusal(nothing.command(&["run", "--config", "s.toml"]).env("SOCKEYE_FREQUENCY", "2s"));
+    assert_eq!(
+        line,
+        format!("--timeout 3s (s.toml) is not below --frequency 2s (SOCKEYE_FREQUENCY); {allowed}")
+    );
+
+    assert_eq!(
+        refused(&["snapshot", "--netlinkers", "30"]),
+        "--netlinkers 30 of a namespace do not fit into --max-threads 32 (default), of which 4 are shared; \
+         allowed: at most 28"
+    );
+    assert_eq!(
+        refused(&["run", "--queue-bytes", "1572863"]),
+        "--queue-bytes 1572863 of stdout holds less than two envelopes of --envelope-flush-bytes 786432; \
+         allowed: 1572864 and more"
+    );
+    for twice in [["stdout", "-"], ["stderr", "stderr"], ["file:rows", "file:rows"]] {
+        let line = refused(&["run", "--dest", twice[0], "--dest", twice[1]]);
+        assert_eq!(line, format!("destination {} is named twice; allowed: once", twice[0]));
+    }
+    // --print-config refuses the same, so that it can check a file.
+    assert!(refused(&["run", "--frequency", "2s", "--print-config"]).contains("is not below"));
+    assert!(
+        refused(&["run", "--dest", "null", "--dest=-", "--dest=-", "--print-config"])
+            .contains("named twice")
+    );
+}
+
+#[test]
+fn the_same_file_under_two_names_is_refused() {
+    assert_eq!(
+        refused(&["run", "--dest", "file:rows", "--dest", "file:.//rows"]),
+        "destination file:.//rows is named twice; allowed: once"
+    );
+    // What only opening it can tell.
+    let nothing = Nothing::new();
+    std::os::unix::fs::symlink("rows", nothing.0.path().join("link")).unwrap();
+    let line =
+        refusal(&mut nothing.command(&["run", "--dest", "file:rows", "--dest", "file:link"]));
+    assert!(
+        line.starts_with("file:link: ")
+            && line.contains("is being written by another process or sink"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_destination_that_can_not_be_opened_is_named() {
+    let line = refused(&["run", "--dest", "file:."]);
+    assert!(line.starts_with("file:.: . is a directory"), "{line}");
+    // The other destination's file is not begun either.
+    for directory in ["there", "there/%Y", "%Y/there"] {
+        let missing = format!("file:nowhere/{directory}/rows");
+        let line = refused(&["run", "--dest", "file:first", "--dest", &missing]);
+        assert!(
+            line.starts_with(&format!(
+                "invalid value '{missing}' for '--dest <DEST>': no directory nowhere"
+            )),
+            "{line}"
+        );
+    }
+}
+
+fn refused_file(content: impl AsRef<[u8]>) -> String {
+    let nothing = Nothing::new();
+    fs::write(nothing.0.path().join("s.toml"), content).unwrap();
+    refusal(&mut nothing.command(&["run", "--config", "s.toml"]))
+}
+
+#[test]
+fn a_wrong_file_is_named_with_what_is_wrong_in_it() {
+    let line = refused_file("jitter = 5\nfrequenzy = \"1s\"\n");
+    assert!(
+        line.starts_with(
+            "s.toml: unknown key \"frequenzy\"; allowed: columns, deserializers, dest, "
+        ),
+        "{line}"
+    );
+    assert!(line.ends_with(", timeout, to, [[sink]]"), "{line}");
+    for not_in_files in [
+        "config = \"s.toml\"",
+        "print-config = true",
+        "help = true",
+        "version = true",
+        "input = \"-\"",
+    ] {
+        assert!(refused_file(not_in_files).starts_with("s.toml: unknown key "), "{not_in_files}");
+    }
+    for (content, line) in [
+        (
+            "label = 1.5",
+            "s.toml: label: a float is no value of an option; allowed: text, whole numbers, true, false",
+        ),
+        (
+            "label = {}",
+            "s.toml: label: a table is no value of an option; allowed: text, whole numbers, true, false",
+        ),
+        (
+            "dest = [[\"stdout\"]]",
+            "s.toml: dest: an array is no value of an option; allowed: text, whole numbers, true, false",
+        ),
+        (
+            "label = 2026-01-02",
+            "s.toml: label: a datetime is no value of an option; allowed: text, whole numbers, true, false",
+        ),
+        ("label = [\"a\", \"b\"]", "s.toml: label: an array; allowed: one value"),
+        ("label = []", "s.toml: label: an array; allowed: one value"),
+        ("dest = []", "s.toml: dest: an empty array; allowed: at least one destination"),
+        (
+            "dest = \"null\"\n[[sink]]\ndest = \"stdout\"",
+            "s.toml: both dest and [[sink]]; allowed: one of them",
+        ),
+        ("sink = \"stdout\"", "s.toml: sink: no array of tables; allowed: [[sink]]"),
+        ("[sink]\ndest = \"stdout\"", "s.toml: sink: no array of tables; allowed: [[sink]]"),
+        ("sink = [\"stdout\"]", "s.toml: [[sink]] 1: no table; allowed: keys and values"),
+        (
+            "[[sink]]\ndest = \"null\"\n[[sink]]\nmarshal = \"csv\"",
+            "s.toml: [[sink]] 2: no dest; allowed: stdout, stderr, null, file:PATH",
+        ),
+        (
+            "[[sink]]\ndest = \"null\"\nfrequency = \"1s\"",
+            "s.toml: [[sink]] 1: unknown key \"frequency\"; allowed: dest, marshal, columns, humanize, queue-bytes, \
+             file-rotate-bytes, file-rotate-age, file-zstd",
+        ),
+        (
+            "[[sink]]\ndest = 1.5",
+            "s.toml: [[sink]] 1: dest: a float is no value of an option; allowed: text, whole numbers, true, false",
+        ),
+        (
+            "[[sink]]\ndest = \"null\"\nfile-zstd = \"yes\"",
+            "s.toml: [[sink]] 1: file-zstd: invalid value 'yes'; allowed: true, false",
+        ),
+        (
+            "[[sink]]\ndest = \"null\"\nhumanize = 1",
+            "s.toml: [[sink]] 1: humanize: invalid value '1'; allowed: true, false",
+        ),
+        (
+            "[[sink]]\ndest = \"null\"\nmarshal = \"json\"",
+            "s.toml: [[sink]] 1: marshal: unknown format \"json\"; allowed: protobufList, protoJson, protoText, msgpack, \
+             jsonl, csv, tsv, table",
+        ),
+        (
+            "[[sink]]\ndest = \"null\"\ncolumns = [\"netns\", \"rtt_var\"]",
+            "s.toml: [[sink]] 1: columns: unknown column \"rtt_var\"; near: tcp_info_rtt_var, or a prefix with *",
+        ),
+        (
+            "[[sink]]\ndest = \"file:nowhere/rows\"",
+            "s.toml: [[sink]] 1: dest: no directory nowhere; allowed: a file in a directory that exists",
+        ),
+        (
+            "[[sink]]\ndest = \"null\"\nqueue-bytes = \"1KiB\"",
+            "s.toml: [[sink]] 1: --queue-bytes 1024 of null holds less than two envelopes of --envelope-flush-bytes \
+             786432; allowed: 1572864 and more",
+        ),
+        (
+            "[[sink]]\ndest = \"stderr\"\n[[sink]]\ndest = \"stderr\"",
+            "s.toml: [[sink]] 2: destination stderr is named twice; allowed: once",
+        ),
+    ] {
+        assert_eq!(refused_file(content), line, "{content}");
+    }
+    for (key, allowed) in
+        [("queue-bytes", BYTES), ("file-rotate-bytes", BYTES), ("file-rotate-age", DURATION)]
+    {
+        let line = refused_file(format!("[[sink]]\ndest = \"null\"\n{key} = \"x\""));
+        assert!(
+            line.starts_with(&format!("s.toml: [[sink]] 1: {key}: ")) && line.ends_with(allowed),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn broken_toml_is_named_with_its_line() {
+    for (content, line) in [
+        ("= 1\n", 1),
+        ("jitter = 1\n\n= 2\n", 3),
+        ("jitter = 1\nlabel = \"x\n", 2),
+        ("a = 1\na = 2", 2),
+    ] {
+        let said = refused_file(content);
+        assert!(said.starts_with(&format!("s.toml: line {line}: ")), "{content:?}: {said}");
+        assert!(said.ends_with("; allowed: TOML"), "{said}");
+    }
+}
+
+#[test]
+fn a_file_that_can_not_be_read_is_named() {
+    let nothing = Nothing::new();
+    let config = |path: &str| refusal(&mut nothing.command(&["netns", "--config", path]));
+    assert_eq!(
+        config("missing.toml"),
+        "missing.toml: No such file or directory (os error 2); allowed: a TOML file"
+    );
+    assert_eq!(config("/etc"), "/etc: Is a directory (os error 21); allowed: a TOML file");
+    assert_eq!(
+        refused_file(b"label = \"\xff\"\n"),
+        "s.toml: stream did not contain valid UTF-8; allowed: a TOML file"
+    );
+    let line = refusal(nothing.command(&["netns"]).env("SOCKEYE_CONFIG", "missing.toml"));
+    assert_eq!(line, "missing.toml: No such file or directory (os error 2); allowed: a TOML file");
+    assert!(refused(&["run", "--config="]).contains("--config"));
+}
+
+#[test]
+fn bytes_that_are_no_utf_8_are_shown_as_such() {
+    let nothing = Nothing::new();
+    let line = refusal(nothing.command(&["run"]).arg(OsStr::from_bytes(b"--label=a\xffb")));
+    assert_eq!(line, "invalid UTF-8 in '--label=a\u{fffd}b'; allowed: UTF-8");
+    let line = refusal(nothing.command(&[]).arg(OsStr::from_bytes(b"\xfe")));
+    assert!(line.contains('\u{fffd}'), "{line}");
+    let line =
+        refusal(nothing.command(&["run"]).env("SOCKEYE_LABEL", OsStr::from_bytes(b"a\xffb")));
+    assert_eq!(line, "SOCKEYE_LABEL: invalid UTF-8 in 'a\u{fffd}b'; allowed: UTF-8");
+    let line = refusal(
+        nothing.command(&["run"]).env("SOCKEYE_DEST", OsStr::from_bytes(b"null file:\xff")),
+    );
+    assert_eq!(line, "SOCKEYE_DEST: invalid UTF-8 in 'null file:\u{fffd}'; allowed: UTF-8");
+    // A path may be any bytes.
+    let path = nothing.0.path().join(OsStr::from_bytes(b"\xff.toml"));
+    fs::write(&path, "label = \"from there\"\n").unwrap();
+    for command in [
+        nothing.command(&["run", "--print-config", "--config"]).arg(&path),
+        nothing.command(&["run", "--print-config"]).env("SOCKEYE_CONFIG", &path),
+    ] {
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert!(text(&output.stdout).contains("label = \"from there\""));
+    }
+}
+
+#[test]
+fn a_value_of_several_lines_is_refused_in_one() {
+    let line = refused(&["run", "--marshal", "csv\nUsage: of everything\n\x1b[31mred"]);
+    assert!(line.starts_with("invalid value 'csv; "), "{line}");
+    assert!(!line.contains('\x1b'), "{line}");
+}
+
+#[test]
+fn a_missing_input_of_decode_is_named() {
+    assert_eq!(
+        refused(&["decode", "missing.pb"]),
+        "missing.pb: No such file or directory (os error 2); allowed: a protobufList file, or -"
+    );
+    assert_eq!(
+        refused(&["decode", "."]),
+        ".: Is a directory (os error 21); allowed: a protobufList file, or -"
+    );
+}
+
+fn said_on_stdout(output: &Output) -> String {
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+    text(&output.stdout)
+}
+
+#[test]
+fn help_and_version_go_to_stdout_with_0_and_no_command_is_help_on_stderr_with_2() {
+    assert_eq!(
+        said_on_stdout(&output(&["--version"])),
+        concat!("sockeye ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+    assert_eq!(
+        said_on_stdout(&output(&["run", "-V"])),
+        concat!("sockeye-run ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+    let help = said_on_stdout(&output(&["--help"]));
+    for command in ["run", "snapshot", "decode", "netns", "doctor"] {
+        assert!(help.contains(&format!("\n  {command} ")), "{help}");
+        assert_eq!(
+            said_on_stdout(&output(&["help", command])),
+            said_on_stdout(&output(&[command, "--help"]))
+        );
+    }
+    let none = output(&[]);
+    assert_eq!((none.status.code(), text(&none.stdout)), (Some(2), String::new()));
+    assert!(text(&none.stderr).contains("Usage: sockeye <COMMAND>"));
+    // A broken environment is no reason to keep help back.
+    let help = sockeye()
+        .args(["run", "--help"])
+        .env("SOCKEYE_JITTER", "x")
+        .env("SOCKEYE_CONFIG", "/nowhere")
+        .output();
+    assert!(said_on_stdout(&help.unwrap()).contains("--jitter <PERCENT>"));
+}
+
+#[test]
+fn no_option_is_missing_from_the_table_of_wrong_values() {
+    let options = |command: &str| -> Vec<String> {
+        let help = said_on_stdout(&output(&[command, "-h"]));
+        let lines = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
+        lines.map(|line| line.split([' ', '[']).next().unwrap().to_owned()).collect()
+    };
+    // Any text will do for these, or they take none.
+    let free = ["hostname", "location", "label", "tag", "config", "print-config"];
+    for option in
+        ["run", "snapshot", "decode", "netns", "doctor"].iter().flat_map(|command| options(command))
+    {
+        let covered = WRONG.iter().any(|(_, wrong, _, _)| *wrong == option);
+        assert!(covered || free.contains(&option.as_str()), "--{option}");
+    }
+}
