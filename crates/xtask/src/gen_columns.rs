@@ -1,6 +1,6 @@
 //! The table of columns as data, read without the rest of `sockeye-record`: its generated code may not exist yet.
 
-#[expect(dead_code, reason = "only the names of the enum are wanted here")]
+#[allow(dead_code, reason = "only the names of the enum are wanted here")]
 #[path = "../../record/src/algorithm.rs"]
 mod algorithm;
 
@@ -19,12 +19,24 @@ pub(crate) struct Column {
 }
 
 macro_rules! kind {
-    (u32) => { "uint32" };
-    (u64) => { "uint64" };
-    (i64) => { "int64" };
-    (str) => { "string" };
-    (bytes) => { "bytes" };
-    (algorithm) => { "CongestionAlgorithm" };
+    (u32) => {
+        "uint32"
+    };
+    (u64) => {
+        "uint64"
+    };
+    (i64) => {
+        "int64"
+    };
+    (str) => {
+        "string"
+    };
+    (bytes) => {
+        "bytes"
+    };
+    (algorithm) => {
+        "CongestionAlgorithm"
+    };
 }
 
 macro_rules! columns {

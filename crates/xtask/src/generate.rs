@@ -11,10 +11,8 @@ use crate::gen_columns::{COLUMNS, ENUM_NAMES};
 /// Writes the generated files below `root`; with `check`, fails when one of them differs instead.
 pub(crate) fn generate(root: &Path, check: bool) -> Result<()> {
     let proto = proto_file();
-    let mut files = vec![
-        (PROTO.to_owned(), proto.clone()),
-        ("docs/COLUMNS.md".to_owned(), columns_page()),
-    ];
+    let mut files =
+        vec![(PROTO.to_owned(), proto.clone()), ("docs/COLUMNS.md".to_owned(), columns_page())];
     let scratch = root.join("target/xtask-gen");
     fs::create_dir_all(scratch.join("xtcp_flat_record/v1"))?;
     fs::write(scratch.join(NAME), &proto)?;
@@ -40,9 +38,14 @@ pub(crate) fn generate(root: &Path, check: bool) -> Result<()> {
 fn proto_file() -> String {
     let mut text = String::from(HEAD);
     for column in COLUMNS {
-        let unit = if column.unit.is_empty() { String::new() } else { format!(" [{}]", column.unit) };
+        let unit =
+            if column.unit.is_empty() { String::new() } else { format!(" [{}]", column.unit) };
         // A String takes every write, here and below.
-        let _ = writeln!(text, "  // {}{unit}\n  {} {} = {};", column.text, column.kind, column.name, column.number);
+        let _ = writeln!(
+            text,
+            "  // {}{unit}\n  {} {} = {};",
+            column.text, column.kind, column.name, column.number
+        );
     }
     text.push_str("\n  enum CongestionAlgorithm {\n");
     for (number, name) in ENUM_NAMES.iter().enumerate() {
@@ -66,7 +69,8 @@ fn columns_page() -> String {
             column.number, column.name, column.kind, column.unit, column.text
         );
     }
-    let reserved: Vec<&str> = COLUMNS.iter().filter(|column| !column.filled).map(|column| column.name).collect();
+    let reserved: Vec<&str> =
+        COLUMNS.iter().filter(|column| !column.filled).map(|column| column.name).collect();
     let _ = writeln!(
         text,
         "\nReserved by the wire format, filled by other writers and shown by `sockeye decode`: `{}`.",

@@ -1,13 +1,79 @@
-//! Developer commands.
+//! Developer commands: `cargo xtask quick|ci|gen|capture|layers`.
 
+#![forbid(unsafe_code)]
+
+mod capture;
+mod capture_sockets;
+mod cargo;
+mod ci;
 mod gen_columns;
 mod generate;
+mod layer_dependencies;
+mod layer_sources;
+mod layer_table;
+mod layers;
+mod leftovers;
+mod prerequisites;
+mod quick;
+mod root_tests;
+mod rust_code;
+mod steps;
+mod tally;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
 
-fn main() -> Result<()> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
-    generate::generate(&root, std::env::args().any(|argument| argument == "--check"))
+/// Developer commands of Sockeye.
+#[derive(Parser)]
+#[command(name = "xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The loop at the desk: format, clippy, layers, generated files, and the tests that need no root.
+    Quick,
+    /// Everything: what the tests need, `quick`, and the tests that need root.
+    Ci,
+    /// Writes what is made from the table of columns: the .proto file, prost's types, docs/COLUMNS.md.
+    Gen {
+        /// Changes nothing, and fails when a file is not what would be written.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Makes a capture of this kernel: netlink messages of 100 sockets, and what `ss` says of the same messages.
+    Capture {
+        /// Where the folder of this kernel goes. Default: crates/testkit/captures.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Checks the layer table of docs/ARCHITECTURE.md against the crates.
+    Layers,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = root.canonicalize().context("the top folder of the repository")?;
+    match command {
+        Command::Quick => quick::quick(&root),
+        Command::Ci => ci::ci(&root),
+        Command::Gen { check } => generate::generate(&root, check),
+        Command::Capture { out } => capture::capture(&root, out),
+        Command::Layers => layers::layers(&root),
+    }
 }
