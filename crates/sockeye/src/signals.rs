@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::{flag, low_level};
 use sockeye_pipeline::{Reopen, Stop};
@@ -25,6 +25,8 @@ pub(crate) enum Hangup {
 /// Serves signals for as long as the process lives.
 pub(crate) fn serve(stop: &Stop, hangup: Hangup) -> Result<()> {
     end_by_the_second().context(REFUSED)?;
+    // A file at RLIMIT_FSIZE is as a full disk then: an error of the write, which is tried again.
+    flag::register(SIGXFSZ, Arc::default()).context(REFUSED)?;
     let mut wanted = vec![SIGTERM, SIGINT];
     if matches!(hangup, Hangup::Reopens(_)) {
         wanted.push(SIGHUP);

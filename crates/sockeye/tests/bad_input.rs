@@ -284,6 +284,20 @@ fn options_that_contradict_one_another_are_named_with_where_they_came_from() {
 }
 
 #[test]
+fn names_for_people_are_refused_where_a_format_has_no_place_for_them() {
+    for (command, option) in [("run", "--marshal"), ("snapshot", "--marshal"), ("decode", "--to")] {
+        for format in ["protobufList", "protoJson", "protoText", "msgpack"] {
+            assert_eq!(
+                refused(&[command, option, format, "--humanize"]),
+                format!(
+                    "--humanize has no effect on {format}; allowed: with jsonl, csv, tsv and table"
+                )
+            );
+        }
+    }
+}
+
+#[test]
 fn the_same_file_under_two_names_is_refused() {
     assert_eq!(
         refused(&["run", "--dest", "file:rows", "--dest", "file:.//rows"]),

@@ -1,5 +1,7 @@
 //! Captures of other kernels, and our own: each message against what `ss` printed of the same socket.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -32,7 +34,8 @@ fn dump() -> DumpContext<'static> {
 
 /// Every message of a capture as a row, by cookie: captures hold more dumps than the one that the text was printed from.
 fn rows(pcap: &Path) -> BTreeMap<u64, Vec<Row>> {
-    let mut encoder = Encoder::new(&Encoding { format: Format::Jsonl, columns: None, humanize: None });
+    let mut encoder =
+        Encoder::new(&Encoding { format: Format::Jsonl, columns: None, humanize: None });
     encoder.begin_dump(&dump());
     let mut rows: BTreeMap<u64, Vec<Row>> = BTreeMap::new();
     for packet in PcapReader::new(File::open(pcap).unwrap()).unwrap() {
@@ -76,8 +79,10 @@ fn compare_all(captures: &Path) -> usize {
         let (rows, ss) = (rows(&pcap), parse(&fs::read_to_string(&text).unwrap()).unwrap());
         for socket in &ss {
             let messages = socket.cookie().and_then(|cookie| rows.get(&cookie));
-            let messages = messages.unwrap_or_else(|| panic!("{}: no message of {socket:?}", pcap.display()));
-            let wrong: Vec<Vec<String>> = messages.iter().map(|row| compare(socket, row, Tolerance::Exact)).collect();
+            let messages =
+                messages.unwrap_or_else(|| panic!("{}: no message of {socket:?}", pcap.display()));
+            let wrong: Vec<Vec<String>> =
+                messages.iter().map(|row| compare(socket, row, Tolerance::Exact)).collect();
             assert!(wrong.iter().any(Vec::is_empty), "{}: {wrong:#?}", pcap.display());
             compared += 1;
         }
@@ -97,8 +102,14 @@ fn captures_of_other_kernels_are_what_ss_printed() {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/captures");
     let captures = std::env::var_os("SOCKEYE_CAPTURES").map_or(beside, PathBuf::from);
     if !captures.is_dir() {
-        assert!(std::env::var_os("SOCKEYE_CAPTURES").is_none(), "SOCKEYE_CAPTURES: no folder {}", captures.display());
-        eprintln!("not run: there are no captures of other kernels; SOCKEYE_CAPTURES names their folder");
+        assert!(
+            std::env::var_os("SOCKEYE_CAPTURES").is_none(),
+            "SOCKEYE_CAPTURES: no folder {}",
+            captures.display()
+        );
+        eprintln!(
+            "not run: there are no captures of other kernels; SOCKEYE_CAPTURES names their folder"
+        );
         return;
     }
     let compared = compare_all(&captures);

@@ -1,5 +1,7 @@
 //! Live sockets through every format and back, each read by somebody else's reader.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
 mod common;
 
 use std::collections::BTreeMap;
@@ -12,7 +14,12 @@ use sockeye_testkit::netns::{Netns, TestNetns, require_root};
 use sockeye_testkit::states;
 
 /// One poll of a namespace of its own, as a protobufList file and in another format at the same time.
-fn poll_twice(netns: &TestNetns, directory: &tempfile::TempDir, format: &str, extra: &[&str]) -> (String, Vec<u8>) {
+fn poll_twice(
+    netns: &TestNetns,
+    directory: &tempfile::TempDir,
+    format: &str,
+    extra: &[&str],
+) -> (String, Vec<u8>) {
     let (list, other) = (directory.path().join("list"), directory.path().join(format));
     let config = directory.path().join("sockeye.toml");
     fs::write(
@@ -62,13 +69,16 @@ fn prost_a_csv_reader_and_another_msgpack_read_the_same_rows() {
     let netns = TestNetns::new("readers").unwrap();
     let _held = netns
         .enter(|| {
-            let pairs: Vec<_> = (0..20).map(|_| states::established("127.0.0.1:0".parse().unwrap(), None).unwrap()).collect();
+            let pairs: Vec<_> = (0..20)
+                .map(|_| states::established("127.0.0.1:0".parse().unwrap(), None).unwrap())
+                .collect();
             pairs
         })
         .unwrap();
     let directory = tempfile::tempdir().unwrap();
     let (list, jsonl) = poll_twice(&netns, &directory, "jsonl", &[]);
-    let by_cookie: BTreeMap<u64, _> = rows(&jsonl).into_iter().map(|row| (cookie(&row), row)).collect();
+    let by_cookie: BTreeMap<u64, _> =
+        rows(&jsonl).into_iter().map(|row| (cookie(&row), row)).collect();
     assert_eq!(by_cookie.len(), 60);
 
     let bytes = fs::read(&list).unwrap();
@@ -78,7 +88,10 @@ fn prost_a_csv_reader_and_another_msgpack_read_the_same_rows() {
         let envelope = Envelope::decode_length_delimited(&mut rest).unwrap();
         for record in &envelope.row {
             let row = &by_cookie[&record.inet_diag_msg_socket_cookie];
-            assert_eq!(u64::from(record.inet_diag_msg_inode), common::number(row, "inet_diag_msg_inode"));
+            assert_eq!(
+                u64::from(record.inet_diag_msg_inode),
+                common::number(row, "inet_diag_msg_inode")
+            );
             assert_eq!(record.hostname, common::string(row, "hostname"));
             seen += 1;
         }
@@ -93,7 +106,10 @@ fn prost_a_csv_reader_and_another_msgpack_read_the_same_rows() {
     for record in reader.records() {
         let record = record.unwrap();
         let row = &by_cookie[&record[at("inet_diag_msg_socket_cookie")].parse::<u64>().unwrap()];
-        assert_eq!(record[at("inet_diag_msg_socket_source")], *common::string(row, "inet_diag_msg_socket_source"));
+        assert_eq!(
+            record[at("inet_diag_msg_socket_source")],
+            *common::string(row, "inet_diag_msg_socket_source")
+        );
         let state = &record[at("inet_diag_msg_state")];
         assert!(state == "ESTAB" || state == "LISTEN", "{state}");
         seen += 1;
@@ -105,13 +121,19 @@ fn prost_a_csv_reader_and_another_msgpack_read_the_same_rows() {
     let mut seen = 0;
     while !rest.is_empty() {
         let value = rmpv::decode::read_value(&mut rest).unwrap();
-        let map: BTreeMap<String, rmpv::Value> =
-            value.as_map().unwrap().iter().map(|(key, value)| (key.as_str().unwrap().to_owned(), value.clone())).collect();
+        let map: BTreeMap<String, rmpv::Value> = value
+            .as_map()
+            .unwrap()
+            .iter()
+            .map(|(key, value)| (key.as_str().unwrap().to_owned(), value.clone()))
+            .collect();
         let row = &by_cookie[&map["inet_diag_msg_socket_cookie"].as_u64().unwrap()];
         assert_eq!(map.len(), row.len());
         for (name, value) in row {
             match value {
-                serde_json::Value::Number(number) => assert_eq!(map[name].as_u64(), number.as_u64(), "{name}"),
+                serde_json::Value::Number(number) => {
+                    assert_eq!(map[name].as_u64(), number.as_u64(), "{name}");
+                }
                 other => assert_eq!(map[name].as_str(), other.as_str(), "{name}"),
             }
         }

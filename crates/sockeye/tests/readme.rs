@@ -1,5 +1,7 @@
 //! The README's commands do what the README shows.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
 mod common;
 
 use std::fs;
@@ -12,7 +14,8 @@ fn file(path: &str) -> String {
 /// The lines of the first `console` block that has a command beginning so, from the command on.
 fn block(readme: &str, command: &str) -> Vec<String> {
     let mut lines = readme.lines().skip_while(|line| !line.starts_with(&format!("$ {command}")));
-    let found: Vec<String> = lines.by_ref().take_while(|line| *line != "```").map(str::to_owned).collect();
+    let found: Vec<String> =
+        lines.by_ref().take_while(|line| *line != "```").map(str::to_owned).collect();
     assert!(!found.is_empty(), "no command {command:?} in the README");
     found
 }
@@ -46,8 +49,15 @@ fn the_second_command_is_what_ci_runs() {
 #[test]
 fn every_command_of_the_readme_exists_and_none_is_left_out() {
     let help = common::text(&common::stdout(&["--help"]));
-    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    let commands: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect();
+    let commands = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty());
+    let commands: Vec<&str> = commands
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
     assert_eq!(commands, ["run", "snapshot", "decode", "netns", "doctor"]);
     let readme = file("README.md");
     for command in commands {
@@ -58,11 +68,18 @@ fn every_command_of_the_readme_exists_and_none_is_left_out() {
 #[test]
 fn every_link_of_the_docs_leads_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    for page in ["README.md", "docs/operations.md", "docs/ARCHITECTURE.md", "docs/CHANGELOG.md", "docs/COLUMNS.md"] {
+    for page in [
+        "README.md",
+        "docs/operations.md",
+        "docs/ARCHITECTURE.md",
+        "docs/CHANGELOG.md",
+        "docs/COLUMNS.md",
+    ] {
         let text = file(page);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if !link.starts_with("http") && !link.starts_with('#') {
-                let target = root.join(page).parent().unwrap().join(link.split('#').next().unwrap());
+                let target =
+                    root.join(page).parent().unwrap().join(link.split('#').next().unwrap());
                 assert!(target.exists(), "{page}: {link}");
             }
         }

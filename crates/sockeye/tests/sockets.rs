@@ -1,11 +1,15 @@
 //! Rows against `ss` and against the load generator, on live sockets in throw-away namespaces.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
 mod common;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use common::{assert_equals_ss, cookie, distinct, number, of_netns, rows, snapshot, stdout, string};
+use common::{
+    assert_equals_ss, cookie, distinct, number, of_netns, rows, snapshot, stdout, string,
+};
 use prost::Message;
 use sockeye_record::v1::Envelope;
 use sockeye_testkit::load::{Load, LoadOptions, Role, TruthSocket};
@@ -25,12 +29,24 @@ fn assert_equals_truth(truth: &[TruthSocket], rows: &[Row]) {
         let known = |column: &str| number(row, column);
         assert_eq!(known("inet_diag_msg_family"), u64::from(socket.family), "{socket:?}");
         assert_eq!(string(row, "inet_diag_msg_socket_source"), socket.local, "{socket:?}");
-        assert_eq!(known("inet_diag_msg_socket_source_port"), u64::from(socket.local_port), "{socket:?}");
+        assert_eq!(
+            known("inet_diag_msg_socket_source_port"),
+            u64::from(socket.local_port),
+            "{socket:?}"
+        );
         assert_eq!(string(row, "inet_diag_msg_socket_destination"), socket.peer, "{socket:?}");
-        assert_eq!(known("inet_diag_msg_socket_destination_port"), u64::from(socket.peer_port), "{socket:?}");
+        assert_eq!(
+            known("inet_diag_msg_socket_destination_port"),
+            u64::from(socket.peer_port),
+            "{socket:?}"
+        );
         assert_eq!(known("inet_diag_msg_inode"), socket.inode, "{socket:?}");
         assert_eq!(known("inet_diag_msg_uid"), u64::from(socket.uid), "{socket:?}");
-        assert_eq!(known("inet_diag_msg_state"), if socket.role == Role::Listener { 10 } else { 1 }, "{socket:?}");
+        assert_eq!(
+            known("inet_diag_msg_state"),
+            if socket.role == Role::Listener { 10 } else { 1 },
+            "{socket:?}"
+        );
         if socket.role != Role::Listener {
             let syn = u64::from(socket.role == Role::Client);
             assert_eq!(known("tcp_info_bytes_sent"), socket.bytes_sent, "{socket:?}");
@@ -44,7 +60,11 @@ fn assert_equals_truth(truth: &[TruthSocket], rows: &[Row]) {
 #[ignore = "needs root; `cargo xtask ci` runs it"]
 fn five_thousand_connections_in_three_namespaces_are_what_ss_and_their_makers_say() {
     require_root();
-    let (red, blue, nameless) = (TestNetns::new("red").unwrap(), TestNetns::new("blue").unwrap(), AnonymousNetns::new().unwrap());
+    let (red, blue, nameless) = (
+        TestNetns::new("red").unwrap(),
+        TestNetns::new("blue").unwrap(),
+        AnonymousNetns::new().unwrap(),
+    );
     let base = LoadOptions { connections: 1_700, bytes: 1..=20_000, ..LoadOptions::default() };
     let loads = Load::spawn_all(&[
         LoadOptions {
@@ -62,14 +82,23 @@ fn five_thousand_connections_in_three_namespaces_are_what_ss_and_their_makers_sa
             tos: Some(0x10),
             ..base.clone()
         },
-        LoadOptions { netns: Some(nameless.path()), listen: addresses(&["127.0.0.1"]), congestion: Some("bbr".into()), ..base },
+        LoadOptions {
+            netns: Some(nameless.path()),
+            listen: addresses(&["127.0.0.1"]),
+            congestion: Some("bbr".into()),
+            ..base
+        },
     ])
     .unwrap();
     let all = snapshot(&[]);
     for (load, (path, name, inode)) in loads.iter().zip([
         (red.path(), red.name().to_owned(), red.inode().unwrap()),
         (blue.path(), blue.name().to_owned(), blue.inode().unwrap()),
-        (nameless.path(), format!("netns:[{}]", nameless.inode().unwrap()), nameless.inode().unwrap()),
+        (
+            nameless.path(),
+            format!("netns:[{}]", nameless.inode().unwrap()),
+            nameless.inode().unwrap(),
+        ),
     ]) {
         let own = of_netns(&all, inode);
         assert_eq!(own.len(), load.sockets().len(), "{name}");
@@ -79,7 +108,8 @@ fn five_thousand_connections_in_three_namespaces_are_what_ss_and_their_makers_sa
         assert_equals_ss(&ss_run::inside(&path).unwrap(), &own);
         let numbers: Vec<u64> = own.iter().map(|row| number(row, "record_counter")).collect();
         assert_eq!(numbers, (1..=own.len() as u64).collect::<Vec<_>>(), "{name}");
-        let times: std::collections::BTreeSet<_> = own.iter().map(|row| number(row, "timestamp_ns")).collect();
+        let times: std::collections::BTreeSet<_> =
+            own.iter().map(|row| number(row, "timestamp_ns")).collect();
         assert_eq!(times.len(), 1, "one timestamp a dump");
     }
 }
@@ -109,13 +139,24 @@ fn thirty_thousand_sockets_come_whole_in_several_envelopes() {
         ..LoadOptions::default()
     };
     let loads = Load::spawn_all(&[half(5001), half(5002)]).unwrap();
-    let truth: Vec<TruthSocket> = loads.iter().flat_map(|load| load.sockets().iter().cloned()).collect();
+    let truth: Vec<TruthSocket> =
+        loads.iter().flat_map(|load| load.sockets().iter().cloned()).collect();
     assert_eq!(truth.len(), 30_004);
     let directory = tempfile::tempdir().unwrap();
     for (extra, most_rows) in [(&[][..], 10_000), (&["--envelope-flush-rows", "1000"][..], 1_000)] {
         let file = directory.path().join(format!("{most_rows}.pb"));
         let dest = format!("file:{}", file.display());
-        let arguments = ["run", "--max-loops", "1", "--marshal", "protobufList", "--dest", &dest, "--dest", "null"];
+        let arguments = [
+            "run",
+            "--max-loops",
+            "1",
+            "--marshal",
+            "protobufList",
+            "--dest",
+            &dest,
+            "--dest",
+            "null",
+        ];
         let output = common::output(&[&arguments, extra].concat());
         let said = common::text(&output.stderr);
         assert!(output.status.success(), "{said}");
@@ -133,8 +174,18 @@ fn thirty_thousand_sockets_come_whole_in_several_envelopes() {
         let mut expected: Vec<u64> = truth.iter().map(|socket| socket.cookie).collect();
         expected.sort_unstable();
         assert!(cookies == expected, "{} rows for {} sockets", cookies.len(), expected.len());
-        assert!(said.contains(&format!("{dest}: read {written} = delivered {written} + dropped 0 + in flight 0")), "{said}");
-        assert!(said.contains(&format!("null: read {written} = delivered {written} + dropped 0 + in flight 0")), "{said}");
+        assert!(
+            said.contains(&format!(
+                "{dest}: read {written} = delivered {written} + dropped 0 + in flight 0"
+            )),
+            "{said}"
+        );
+        assert!(
+            said.contains(&format!(
+                "null: read {written} = delivered {written} + dropped 0 + in flight 0"
+            )),
+            "{said}"
+        );
         // One file through another reader of ours: every row comes back.
         let decoded = rows(&stdout(&["decode", &file.display().to_string(), "--columns", "netns"]));
         assert_eq!(decoded.len(), written);
@@ -158,11 +209,19 @@ fn thirty_thousand_sockets_come_whole_in_several_envelopes() {
 fn one_in_n_sockets_is_the_same_one_every_time() {
     require_root();
     let netns = TestNetns::new("modulus").unwrap();
-    let options = LoadOptions { netns: Some(netns.path()), connections: 1_000, bytes: 1..=16, ..LoadOptions::default() };
+    let options = LoadOptions {
+        netns: Some(netns.path()),
+        connections: 1_000,
+        bytes: 1..=16,
+        ..LoadOptions::default()
+    };
     let _load = Load::spawn(&options).unwrap();
     let cookies = || -> Vec<u64> {
         let mut cookies: Vec<u64> =
-            of_netns(&snapshot(&["--modulus", "4"]), netns.inode().unwrap()).iter().map(cookie).collect();
+            of_netns(&snapshot(&["--modulus", "4"]), netns.inode().unwrap())
+                .iter()
+                .map(cookie)
+                .collect();
         cookies.sort_unstable();
         cookies
     };

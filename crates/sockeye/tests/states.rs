@@ -1,5 +1,7 @@
 //! Single sockets in every state and of every kind, each against `ss`.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
 mod common;
 
 use std::net::SocketAddr;
@@ -49,19 +51,39 @@ fn every_state_is_what_ss_says() {
     assert_eq!(number(&bound[0], "inet_diag_msg_state"), 7);
     assert!(!bound[0].contains_key("tcp_info_rtt"));
 
-    let backlog = in_state(&seen_by_ss, 10).into_iter().find(|row| number(row, "inet_diag_msg_socket_source_port") == 7001).unwrap();
-    assert_eq!((number(backlog, "inet_diag_msg_rqueue"), number(backlog, "inet_diag_msg_wqueue")), (3, 5));
-    for (state, name) in [(1, "ESTAB"), (2, "SYN-SENT"), (5, "FIN-WAIT-2"), (6, "TIME-WAIT"), (8, "CLOSE-WAIT"), (10, "LISTEN")] {
+    let backlog = in_state(&seen_by_ss, 10)
+        .into_iter()
+        .find(|row| number(row, "inet_diag_msg_socket_source_port") == 7001)
+        .unwrap();
+    assert_eq!(
+        (number(backlog, "inet_diag_msg_rqueue"), number(backlog, "inet_diag_msg_wqueue")),
+        (3, 5)
+    );
+    for (state, name) in [
+        (1, "ESTAB"),
+        (2, "SYN-SENT"),
+        (5, "FIN-WAIT-2"),
+        (6, "TIME-WAIT"),
+        (8, "CLOSE-WAIT"),
+        (10, "LISTEN"),
+    ] {
         assert!(!in_state(&seen_by_ss, state).is_empty(), "no {name}");
     }
-    let mapped: Vec<&Row> =
-        seen_by_ss.iter().filter(|row| string(row, "inet_diag_msg_socket_source").starts_with("::ffff:127.")).collect();
+    let mapped: Vec<&Row> = seen_by_ss
+        .iter()
+        .filter(|row| string(row, "inet_diag_msg_socket_source").starts_with("::ffff:127."))
+        .collect();
     assert!(!mapped.is_empty());
     assert!(mapped.iter().all(|row| number(row, "inet_diag_msg_family") == 10));
     let algorithms = |name: &str, number_of: u64| {
-        let named = seen_by_ss.iter().filter(|row| row.get("congestion_algorithm_string").is_some_and(|text| text == name));
+        let named = seen_by_ss
+            .iter()
+            .filter(|row| row.get("congestion_algorithm_string").is_some_and(|text| text == name));
         let numbers: Vec<u64> = named.map(|row| number(row, "congestion_algorithm_enum")).collect();
-        assert!(!numbers.is_empty() && numbers.iter().all(|number| *number == number_of), "{name}: {numbers:?}");
+        assert!(
+            !numbers.is_empty() && numbers.iter().all(|number| *number == number_of),
+            "{name}: {numbers:?}"
+        );
     };
     algorithms("bbr", 5);
     algorithms("cubic", 1);
@@ -71,7 +93,10 @@ fn every_state_is_what_ss_says() {
     // By default neither time-wait nor syn-recv.
     let default = of_netns(&snapshot(&[]), inode);
     assert!(in_state(&default, 6).is_empty() && in_state(&default, 3).is_empty());
-    assert_eq!(default.len(), seen_by_ss.len() + 1 - in_state(&seen_by_ss, 6).len() - in_state(&seen_by_ss, 3).len());
+    assert_eq!(
+        default.len(),
+        seen_by_ss.len() + 1 - in_state(&seen_by_ss, 6).len() - in_state(&seen_by_ss, 3).len()
+    );
     let listening = of_netns(&snapshot(&["--states", "listening"]), inode);
     assert_eq!(listening.len(), in_state(&seen_by_ss, 10).len());
     drop(held);
@@ -90,7 +115,8 @@ fn link_local_connections_carry_their_interface() {
         VethEnd { interface: "vfar", addresses: &[&format!("{far}/64")] },
     )
     .unwrap();
-    let _pair = states_veth::link_local(&here, ("vnear", near.parse().unwrap()), &there, "vfar").unwrap();
+    let _pair =
+        states_veth::link_local(&here, ("vnear", near.parse().unwrap()), &there, "vfar").unwrap();
     let all = snapshot(&[]);
     for (netns, interface, local) in [(&here, "vnear", near), (&there, "vfar", far)] {
         let own = of_netns(&all, netns.inode().unwrap());

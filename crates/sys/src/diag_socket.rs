@@ -69,7 +69,11 @@ impl DiagSocket {
         let capacity = buffer.len();
         let mut space: &mut [u8] = buffer;
         let (len, sender) = self.socket.recv_from(&mut space, libc::MSG_TRUNC)?;
-        Ok(Received { len: len.min(capacity), truncated: len > capacity, from_kernel: sender.port_number() == 0 })
+        Ok(Received {
+            len: len.min(capacity),
+            truncated: len > capacity,
+            from_kernel: sender.port_number() == 0,
+        })
     }
 }
 

@@ -6,7 +6,10 @@ use tracing_subscriber::filter::LevelFilter;
 
 /// Sends events of at least `level` to stderr; colours only where a terminal shows them. Later calls do nothing.
 pub fn init(level: LevelFilter) {
-    let format = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(stderr().is_terminal());
+    let format = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(stderr().is_terminal());
     // Somebody, a test, has set one up before.
     let _ = format.with_writer(stderr).try_init();
 }

@@ -10,6 +10,7 @@ use sockeye_record::decode::{DecodeError, Records};
 use sockeye_record::{BufferPool, Builder, Encoder, Encoding, Envelope, Format, Limits, table};
 
 use crate::cli::DecodeArgs;
+use crate::config::settings;
 use crate::exit::{Failure, Status, complain};
 
 /// Writes every whole row; says where what is not whole begins.
@@ -20,6 +21,7 @@ pub(crate) fn run(arguments: &DecodeArgs) -> Result<Status, Failure> {
         columns: arguments.columns.clone(),
         humanize: arguments.humanize,
     };
+    settings::check_humanize(&encoding)?;
     let output = RefCell::new(Output::new(&encoding));
     let (input, compressed) = open(&arguments.input, || output.borrow_mut().flush_before_a_wait())
         .map_err(|error| {

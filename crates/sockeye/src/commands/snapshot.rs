@@ -28,6 +28,7 @@ pub(crate) fn run(arguments: &SnapshotArgs) -> Result<Status, Failure> {
         rotate_age: None,
         zstd: false,
     };
+    settings::check_humanize(&spec.encoding)?;
     let stop = Stop::default();
     let source = settings::source(collect_args, privileges, vec![spec.encoding.clone()]);
     let wired = wire_up::wire_up(source, &[spec], WhenFull::Wait, &stop)?;

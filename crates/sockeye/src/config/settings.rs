@@ -69,11 +69,25 @@ pub(crate) fn encoding(format: Format, collect: &CollectArgs) -> Encoding {
     Encoding { format, columns: collect.columns.clone(), humanize: collect.humanize }
 }
 
+/// Refuses names for people where the format has no place for them.
+pub(crate) fn check_humanize(encoding: &Encoding) -> Result<(), Failure> {
+    use Format::{Msgpack, ProtoJson, ProtoText, ProtobufList};
+    let fixed = matches!(encoding.format, ProtobufList | ProtoJson | ProtoText | Msgpack);
+    if fixed && encoding.humanize == Some(true) {
+        return Err(Failure::usage(format!(
+            "--humanize has no effect on {}; allowed: with jsonl, csv, tsv and table",
+            encoding.format.name()
+        )));
+    }
+    Ok(())
+}
+
 impl Invocation {
     /// The destinations of `run`: of `--dest`, or the file's `[[sink]]` tables; every contradiction is refused.
     pub(crate) fn sinks(&self, run: &RunArgs) -> Result<Vec<SinkSpec>, Failure> {
         let mut specs: Vec<SinkSpec> = Vec::new();
         if self.sinks.is_empty() {
+            check_humanize(&encoding(run.marshal, &run.collect))?;
             for dest in &run.dest {
                 add(&mut specs, spec_of(run, dest.clone()), run, "")?;
             }
