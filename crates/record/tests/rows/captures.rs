@@ -341,7 +341,15 @@ fn raw(record: &mut XtcpFlatRecord, number: u16, value: &[u8]) {
             record.tcp_info_total_rto = half(240);
             record.tcp_info_total_rto_recoveries = half(242);
             record.tcp_info_total_rto_time = word(244);
-            assert!(value.len() <= 248, "newer than the captures were when this was written");
+            record.tcp_info_received_ce = word(248);
+            record.tcp_info_delivered_e1_bytes = word(252);
+            record.tcp_info_delivered_e0_bytes = word(256);
+            record.tcp_info_delivered_ce_bytes = word(260);
+            record.tcp_info_received_e1_bytes = word(264);
+            record.tcp_info_received_e0_bytes = word(268);
+            record.tcp_info_received_ce_bytes = word(272);
+            record.tcp_info_accecn_word = word(276);
+            assert!(value.len() <= 280, "newer than the captures were when this was written");
         }
         3 => {
             record.vegas_info_enabled = word(0);

@@ -2,23 +2,32 @@
 
 use std::path::{Path, PathBuf};
 
-/// Every capture that is here. Names the folder where there is none.
+/// Every capture that is here: our own, which are part of the repository, and those of other kernels.
 pub(crate) fn captures() -> Vec<PathBuf> {
-    let folder = std::env::var_os("SOCKEYE_CAPTURES").map_or_else(
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/captures");
+    let others = std::env::var_os("SOCKEYE_CAPTURES").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/captures")),
         PathBuf::from,
     );
     let entries = |folder: &Path| -> Vec<PathBuf> {
         std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
     };
-    let mut files: Vec<PathBuf> =
-        entries(&folder).iter().flat_map(|kernel| entries(kernel)).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "pcap"));
-    files.sort();
-    if files.is_empty() {
-        println!("not run: no captures in {} (set SOCKEYE_CAPTURES)", folder.display());
+    let captures = |folder: &Path| -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> =
+            entries(folder).iter().flat_map(|kernel| entries(kernel)).collect();
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "pcap"));
+        files.sort();
+        files
+    };
+    let (own, foreign) = (captures(Path::new(own)), captures(&others));
+    assert!(!own.is_empty(), "our own captures are part of the repository");
+    if foreign.is_empty() {
+        println!(
+            "not run: no captures of other kernels in {} (set SOCKEYE_CAPTURES)",
+            others.display()
+        );
     }
-    files
+    [own, foreign].concat()
 }
 
 /// The `sock_diag` bytes of every packet of a little-endian capture of link type 253. Some captures have rtnetlink's
