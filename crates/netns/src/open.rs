@@ -83,7 +83,9 @@ impl Netns {
 
     fn describe(&self, fd: NetnsFd, origin: &Origin) -> Opened {
         let id = fd.id();
-        let is_default = default_netns(self.proc_root()) == Some(id);
+        let mounted = self.origins.iter().any(|origin| matches!(origin, Origin::Mount(_)));
+        let default = default_netns(self.proc_root());
+        let is_default = default.is_some_and(|default| default.is(id, mounted));
         let mut found = witness(self.proc_root(), id, self.pids(), self.is_own());
         if is_default {
             found.container = None;

@@ -144,9 +144,29 @@ impl Scanner {
 }
 
 /// The host's own namespace: that of process 1, or the caller's where that one cannot be read.
-pub(crate) fn default_netns(proc_root: &Path) -> Option<NetnsId> {
+pub(crate) fn default_netns(proc_root: &Path) -> Option<DefaultNetns> {
     let init = ProcessDir::open(proc_root, 1).and_then(|init| init.netns());
-    init.or_else(|_| ProcessDir::own(proc_root)?.netns()).ok()
+    let own = || ProcessDir::own(proc_root)?.netns();
+    init.map(DefaultNetns::Init).or_else(|_| own().map(DefaultNetns::Guess)).ok()
+}
+
+/// Which namespace is the host's own.
+#[derive(Clone, Copy)]
+pub(crate) enum DefaultNetns {
+    /// That of process 1.
+    Init(NetnsId),
+    /// Ours, since process 1 can't be looked at; unless somebody has given it a name.
+    Guess(NetnsId),
+}
+
+impl DefaultNetns {
+    /// Whether `id`, mounted somewhere or not, is the host's own.
+    pub(crate) fn is(self, id: NetnsId, mounted: bool) -> bool {
+        match self {
+            Self::Init(default) => id == default,
+            Self::Guess(own) => id == own && !mounted,
+        }
+    }
 }
 
 /// A process whose first thread has ended shows no namespace, though its other threads live on.
@@ -217,6 +237,8 @@ impl Findings {
                     self.stats.mounts += 1;
                     self.places.entry(fd.id()).or_default().mounts.push(path);
                 }
+                // An odd entry, such as a loop of links or a dead file system, hides nothing but itself.
+                Err(OpenError::Other(errno)) if !hides_others(errno) => self.stats.failed += 1,
                 Err(error) => self.count(error),
             }
         }
@@ -259,10 +281,11 @@ impl Places {
     fn into_netns(
         self,
         id: NetnsId,
-        default: Option<NetnsId>,
+        default: Option<DefaultNetns>,
         options: &Arc<ScanOptions>,
     ) -> Netns {
-        let is_default = default == Some(id);
+        let mounted = !self.mounts.is_empty();
+        let is_default = default.is_some_and(|default| default.is(id, mounted));
         let container = if is_default {
             None
         } else {
@@ -281,6 +304,11 @@ impl Places {
 
 /// How many processes a namespace remembers as ways to open it.
 const MAX_PIDS: usize = 4;
+
+/// A limit of ours or of the host's, which any entry would have met.
+fn hides_others(errno: Errno) -> bool {
+    matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EINTR | Errno::EAGAIN)
+}
 
 #[cfg(test)]
 mod tests {
@@ -302,6 +330,22 @@ mod tests {
 
     fn own_id() -> NetnsId {
         sockeye_sys::netns::current().unwrap()
+    }
+
+    #[test]
+    fn an_entry_that_can_not_be_followed_hides_nothing_but_itself() {
+        let fake = FakeProc::new();
+        fake.real_mount("blue");
+        symlink("loop", fake.mounts().join("loop")).unwrap();
+        let scan = Scanner::new(fake.options()).scan();
+        assert_eq!((scan.incomplete, scan.stats.failed, scan.stats.mounts), (None, 1, 1));
+    }
+
+    #[test]
+    fn a_guessed_default_is_not_the_default_when_it_has_a_name() {
+        let (own, other) = (NetnsId { device: 4, inode: 1 }, NetnsId { device: 4, inode: 2 });
+        assert!(DefaultNetns::Guess(own).is(own, false) && !DefaultNetns::Guess(own).is(own, true));
+        assert!(DefaultNetns::Init(own).is(own, true) && !DefaultNetns::Init(own).is(other, false));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::ledger::DropReason;
 use crate::outlet::{Outlet, PollGate};
 use crate::schedule::Schedule;
 use crate::source::{PartReport, Source};
@@ -38,6 +39,15 @@ pub enum Event<'a> {
     },
     /// A poll was not begun: every sink is above its high-water mark.
     HighWater,
+    /// A sink lost rows since this was last looked at, after a poll.
+    Dropped {
+        /// The sink's name.
+        sink: &'a str,
+        /// Why.
+        reason: DropReason,
+        /// How many.
+        rows: u64,
+    },
 }
 
 /// What the loop has done.
@@ -63,6 +73,7 @@ pub fn collect(
 ) -> Summary {
     let Collection { mut sources, outlet, mut schedule, max_polls } = collection;
     let mut summary = Summary::default();
+    let mut dropped = Dropped::default();
     for source in &mut sources {
         source.start(outlet, stop);
     }
@@ -94,11 +105,31 @@ pub fn collect(
             parts.iter().filter(|part| part.completeness != crate::Completeness::Complete).count();
         summary.incomplete_parts += incomplete as u64;
         observe(Event::Polled { poll: summary.polls, took: began.elapsed(), parts: &parts });
+        dropped.tell(outlet, &mut observe);
     }
     for source in &mut sources {
         source.finish(outlet);
     }
     summary
+}
+
+/// What every sink had lost when it was last told.
+#[derive(Default)]
+struct Dropped(Vec<[u64; DropReason::ALL.len()]>);
+
+impl Dropped {
+    fn tell(&mut self, outlet: &Outlet, observe: &mut impl FnMut(Event<'_>)) {
+        self.0.resize(outlet.queues().count(), [0; DropReason::ALL.len()]);
+        for (queue, told) in outlet.queues().zip(&mut self.0) {
+            let now = queue.ledger().dropped;
+            for (reason, (now, before)) in DropReason::ALL.into_iter().zip(now.iter().zip(*told)) {
+                if *now > before {
+                    observe(Event::Dropped { sink: queue.name(), reason, rows: now - before });
+                }
+            }
+            *told = now;
+        }
+    }
 }
 
 /// Waits for a tick; true when there is no reason to poll any more.

@@ -36,12 +36,18 @@ impl Outlet {
         self.lanes.len()
     }
 
-    /// Sends an envelope of lane `lane` to all of its sinks. What a sink has no room for is dropped and in its ledger.
+    /// Sends an envelope of lane `lane` to all of its sinks, first to those that have room. What a sink has no room for
+    /// is dropped and in its ledger.
     pub fn send(&self, lane: usize, envelope: Envelope) {
         let envelope = Arc::new(envelope);
-        for queue in self.lanes.get(lane).into_iter().flatten() {
-            // The queue's ledger has the reason.
-            let _ = queue.offer(Arc::clone(&envelope), &self.stop);
+        let queues = || self.lanes.get(lane).into_iter().flatten();
+        let ready: Vec<bool> =
+            queues().map(|queue| queue.has_room(envelope.bytes().len())).collect();
+        for first in [true, false] {
+            for (queue, _) in queues().zip(&ready).filter(|(_, ready)| **ready == first) {
+                // The queue's ledger has the reason.
+                let _ = queue.offer(Arc::clone(&envelope), &self.stop);
+            }
         }
     }
 

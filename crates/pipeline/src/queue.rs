@@ -171,6 +171,17 @@ impl Queue {
         room
     }
 
+    /// Whether an offer of so many bytes would be settled without waiting, as far as can be told beforehand.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        let inner = self.lock();
+        inner.gone.is_some() || inner.paused || self.fits(&inner, bytes)
+    }
+
+    /// An envelope longer than the whole queue passes when it is alone; else it could never be delivered.
+    fn fits(&self, inner: &Inner, bytes: usize) -> bool {
+        inner.pending_bytes == 0 || inner.pending_bytes + bytes <= self.0.limits.bytes
+    }
+
     fn wait_for_room<'q>(
         &'q self,
         mut inner: MutexGuard<'q, Inner>,
@@ -184,8 +195,7 @@ impl Queue {
             if inner.paused {
                 return (inner, Err(DropReason::HighWater));
             }
-            // An envelope longer than the whole queue passes when it is alone; else it could never be delivered.
-            if inner.pending_bytes == 0 || inner.pending_bytes + bytes <= self.0.limits.bytes {
+            if self.fits(&inner, bytes) {
                 return (inner, Ok(()));
             }
             let nap = match self.0.limits.when_full {

@@ -110,7 +110,7 @@ columns! {
         1243 tcp_info_segs_out: u32, Info(140), Plain, "segments", "Sent." => |r| r.info?.segs_out();
         1244 tcp_info_segs_in: u32, Info(144), Plain, "segments", "Received." => |r| r.info?.segs_in();
         1245 tcp_info_not_sent_bytes: u32, Info(148), Plain, "bytes", "Written and not sent yet." => |r| r.info?.notsent_bytes();
-        1246 tcp_info_min_rtt: u32, Info(152), Plain, "us", "Lowest round trip time in the window." => |r| r.info?.min_rtt_us();
+        1246 tcp_info_min_rtt: u32, InfoNonZero(152), Plain, "us", "Lowest round trip time in the window; absent before the first sample." => |r| sampled(r.info?.min_rtt_us()?);
         1247 tcp_info_data_segs_in: u32, Info(156), Plain, "segments", "With data, received." => |r| r.info?.data_segs_in();
         1248 tcp_info_data_segs_out: u32, Info(160), Plain, "segments", "With data, sent." => |r| r.info?.data_segs_out();
         1249 tcp_info_delivery_rate: u64, Info(168), Plain, "bytes/s", "Most recent delivery rate sample." => |r| r.info?.delivery_rate();
@@ -146,8 +146,8 @@ columns! {
         1600 shutdown_state: u32, Attr(nr::SHUTDOWN), Plain, "", "Bits: 1 receive shut down, 2 send shut down." => |r| r.socket.shutdown().map(u32::from);
         1701 vegas_info_enabled: u32, Attr(nr::VEGASINFO), Plain, "", "1 while Vegas decides." => |r| r.socket.vegas()?.enabled();
         1702 vegas_info_rtt_cnt: u32, Attr(nr::VEGASINFO), Plain, "", "RTT samples in this round." => |r| r.socket.vegas()?.rtt_cnt();
-        1703 vegas_info_rtt: u32, Attr(nr::VEGASINFO), Plain, "us", "Last round trip time." => |r| r.socket.vegas()?.rtt_us();
-        1704 vegas_info_min_rtt: u32, Attr(nr::VEGASINFO), Plain, "us", "Lowest round trip time." => |r| r.socket.vegas()?.min_rtt_us();
+        1703 vegas_info_rtt: u32, NonZero, Plain, "us", "Lowest round trip time of all; absent before the first sample." => |r| sampled(r.socket.vegas()?.rtt_us()?);
+        1704 vegas_info_min_rtt: u32, NonZero, Plain, "us", "Lowest round trip time of this round; absent before its first sample." => |r| sampled(r.socket.vegas()?.min_rtt_us()?);
         1801 dctcp_info_enabled: u32, Attr(nr::DCTCPINFO), Plain, "", "1 while DCTCP decides." => |r| r.socket.dctcp()?.enabled().map(u32::from);
         1802 dctcp_info_ce_state: u32, Attr(nr::DCTCPINFO), Plain, "", "Whether the last segment was CE-marked." => |r| r.socket.dctcp()?.ce_state().map(u32::from);
         1803 dctcp_info_alpha: u32, Attr(nr::DCTCPINFO), Plain, "1/1024", "Share of marked bytes." => |r| r.socket.dctcp()?.alpha();
@@ -155,7 +155,7 @@ columns! {
         1805 dctcp_info_ab_tot: u32, Attr(nr::DCTCPINFO), Plain, "bytes", "Acknowledged." => |r| r.socket.dctcp()?.ab_tot();
         1901 bbr_info_bw_lo: u32, Attr(nr::BBRINFO), Plain, "bytes/s", "Bandwidth estimate, low word." => |r| r.socket.bbr()?.bw_lo();
         1902 bbr_info_bw_hi: u32, Attr(nr::BBRINFO), Plain, "bytes/s", "Bandwidth estimate, high word." => |r| r.socket.bbr()?.bw_hi();
-        1903 bbr_info_min_rtt: u32, Attr(nr::BBRINFO), Plain, "us", "Lowest round trip time." => |r| r.socket.bbr()?.min_rtt_us();
+        1903 bbr_info_min_rtt: u32, NonZero, Plain, "us", "Lowest round trip time; absent before the first sample." => |r| sampled(r.socket.bbr()?.min_rtt_us()?);
         1904 bbr_info_pacing_gain: u32, Attr(nr::BBRINFO), Plain, "1/256", "Pacing gain." => |r| r.socket.bbr()?.pacing_gain();
         1905 bbr_info_cwnd_gain: u32, Attr(nr::BBRINFO), Plain, "1/256", "Window gain." => |r| r.socket.bbr()?.cwnd_gain();
         2001 class_id: u32, Attr(nr::CLASS_ID), Plain, "", "net_cls class or priority." => |r| r.socket.class_id();

@@ -91,6 +91,11 @@ pub(crate) fn finite_rate(bytes_per_second: u64) -> Option<u64> {
     (bytes_per_second != u64::MAX).then_some(bytes_per_second)
 }
 
+/// A lowest round trip time begins at all ones (`tcp_min_rtt`, BBR) or at 0x7fffffff (Vegas): no sample yet.
+pub(crate) fn sampled(us: u32) -> Option<u32> {
+    (us < 0x7fff_ffff).then_some(us)
+}
+
 /// A name out of the kernel; they are ASCII, and anything else would break every format that holds text.
 pub(crate) fn kernel_text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()

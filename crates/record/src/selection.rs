@@ -70,6 +70,8 @@ impl Selection {
                     "congestion_algorithm_string" | "congestion_algorithm_enum" => {
                         AttrSet::of(nr::CONG)
                     }
+                    "bbr_info_min_rtt" => AttrSet::of(nr::BBRINFO),
+                    "vegas_info_rtt" | "vegas_info_min_rtt" => AttrSet::of(nr::VEGASINFO),
                     "attributes" => AttrSet::ALL,
                     name if name.starts_with("ulp_")
                         || name.starts_with("tls_")
@@ -176,6 +178,7 @@ mod tests {
         assert_eq!(attrs("hostname,inet_diag_msg_state"), AttrSet::NONE);
         assert_eq!(attrs("tcp_info_rtt"), "info".parse().unwrap());
         assert_eq!(attrs("congestion_algorithm_string"), "cong".parse().unwrap());
+        assert_eq!(attrs("bbr_info_min_rtt,vegas_info_rtt"), "bbr,vegas".parse().unwrap());
         assert_eq!(
             attrs("congestion_algorithm_enum,sk_mem_info_drops,tls_version"),
             "cong,skmem,ulp".parse().unwrap()

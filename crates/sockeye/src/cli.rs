@@ -76,7 +76,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FORMAT", default_value = "jsonl", help_heading = "Output")]
     pub(crate) marshal: Format,
 
-    /// Complete a file and begin a new one when it has so many bytes.
+    /// Complete a file and begin a new one when it would have more bytes than this; a file has at least one envelope.
     #[arg(long, value_name = "BYTES", value_parser = bytes, help_heading = "Output")]
     pub(crate) file_rotate_bytes: Option<u64>,
 
@@ -84,11 +84,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DURATION", value_parser = positive_duration, help_heading = "Output")]
     pub(crate) file_rotate_age: Option<Duration>,
 
-    /// Compress files with zstd, a frame for each envelope.
+    /// Compress files with zstd, a frame for each envelope; .zst is added to names that do not end so.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", help_heading = "Output")]
     pub(crate) file_zstd: bool,
 
-    /// Bytes that may wait for one destination; above half of it polls are skipped.
+    /// Bytes that may wait for one destination, at least two envelopes; above half of it polls are skipped.
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = bytes, help_heading = "Output")]
     pub(crate) queue_bytes: u64,
 

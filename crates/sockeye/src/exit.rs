@@ -30,6 +30,16 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// The same with the place where it is wrong.
+    pub(crate) fn at(self, place: &str) -> Self {
+        match self {
+            Self::Usage(message) => Self::Usage(format!("{place}: {message}")),
+            other => other,
+        }
+    }
+}
+
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::Runtime(error)

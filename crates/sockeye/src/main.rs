@@ -8,6 +8,7 @@ mod config;
 mod exit;
 mod fault;
 mod panic;
+mod poll_log;
 mod privileges;
 mod signals;
 mod wire_up;

@@ -17,7 +17,7 @@ What `--help` of every command prints; `crates/sockeye/tests/reference.rs` makes
 columns mean is in [COLUMNS.md](COLUMNS.md); exit codes, signals and drop reasons are in [operations.md](operations.md).
 
 A file for `--config` has the options' names as keys. Destinations that differ in more than their place are `[[sink]]` tables;
-what a table does not say is as for the others, and what it says holds whatever a flag says for all:
+what a table does not say is as for the others. A flag or a variable goes before the tables, for all of them:
 
 ```toml
 frequency = \"30s\"

@@ -339,7 +339,7 @@ pub struct XtcpFlatRecord {
     /// Written and not sent yet. \[bytes\]
     #[prost(uint32, tag = "1245")]
     pub tcp_info_not_sent_bytes: u32,
-    /// Lowest round trip time in the window. \[us\]
+    /// Lowest round trip time in the window; absent before the first sample. \[us\]
     #[prost(uint32, tag = "1246")]
     pub tcp_info_min_rtt: u32,
     /// With data, received. \[segments\]
@@ -447,10 +447,10 @@ pub struct XtcpFlatRecord {
     /// RTT samples in this round.
     #[prost(uint32, tag = "1702")]
     pub vegas_info_rtt_cnt: u32,
-    /// Last round trip time. \[us\]
+    /// Lowest round trip time of all; absent before the first sample. \[us\]
     #[prost(uint32, tag = "1703")]
     pub vegas_info_rtt: u32,
-    /// Lowest round trip time. \[us\]
+    /// Lowest round trip time of this round; absent before its first sample. \[us\]
     #[prost(uint32, tag = "1704")]
     pub vegas_info_min_rtt: u32,
     /// 1 while DCTCP decides.
@@ -474,7 +474,7 @@ pub struct XtcpFlatRecord {
     /// Bandwidth estimate, high word. \[bytes/s\]
     #[prost(uint32, tag = "1902")]
     pub bbr_info_bw_hi: u32,
-    /// Lowest round trip time. \[us\]
+    /// Lowest round trip time; absent before the first sample. \[us\]
     #[prost(uint32, tag = "1903")]
     pub bbr_info_min_rtt: u32,
     /// Pacing gain. \[1/256\]

@@ -303,7 +303,7 @@ fn tcp_info(record: &mut XtcpFlatRecord, info: &TcpInfo) {
     record.tcp_info_segs_out = info.segs_out;
     record.tcp_info_segs_in = info.segs_in;
     record.tcp_info_not_sent_bytes = info.notsent_bytes;
-    record.tcp_info_min_rtt = info.min_rtt;
+    record.tcp_info_min_rtt = if info.min_rtt == u32::MAX { 0 } else { info.min_rtt };
     record.tcp_info_data_segs_in = info.data_segs_in;
     record.tcp_info_data_segs_out = info.data_segs_out;
     record.tcp_info_delivery_rate = info.delivery_rate;
@@ -354,8 +354,8 @@ fn raw(record: &mut XtcpFlatRecord, number: u16, value: &[u8]) {
         3 => {
             record.vegas_info_enabled = word(0);
             record.vegas_info_rtt_cnt = word(4);
-            record.vegas_info_rtt = word(8);
-            record.vegas_info_min_rtt = word(12);
+            record.vegas_info_rtt = if word(8) == 0x7fff_ffff { 0 } else { word(8) };
+            record.vegas_info_min_rtt = if word(12) == 0x7fff_ffff { 0 } else { word(12) };
         }
         9 => {
             record.dctcp_info_enabled = half(0);
@@ -367,7 +367,7 @@ fn raw(record: &mut XtcpFlatRecord, number: u16, value: &[u8]) {
         16 => {
             record.bbr_info_bw_lo = word(0);
             record.bbr_info_bw_hi = word(4);
-            record.bbr_info_min_rtt = word(8);
+            record.bbr_info_min_rtt = if word(8) == u32::MAX { 0 } else { word(8) };
             record.bbr_info_pacing_gain = word(12);
             record.bbr_info_cwnd_gain = word(16);
         }

@@ -150,7 +150,7 @@ fn a_column_of_an_attribute_comes_with_that_attribute_and_no_other() {
         assert!(!row(without(&every, number)).contains_key(column.name), "{}", column.name);
         columns += 1;
     }
-    assert_eq!(columns, 35);
+    assert_eq!(columns, 32);
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 
 use jiff::Timestamp;
 use tracing::{debug, warn};
@@ -106,12 +105,7 @@ impl Active {
 
     /// Whether the path still leads to this file; what is another's is not renamed.
     fn still_in_place(&self) -> io::Result<bool> {
-        let ours = self.file.metadata()?;
-        match fs::metadata(self.place.path()) {
-            Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
+        open::leads_to(self.place.path(), &self.file)
     }
 
     /// A file that is continued is as old as the file system says.

@@ -2,16 +2,21 @@
 //!
 //! What is promised, and what is not:
 //! - A file never holds half an envelope once a write has failed or the file was opened again: it is cut back.
-//! - No file is ever overwritten. What can't be continued (another format, other columns) is set aside by a rename.
+//! - No file is ever overwritten, and nothing is cut off but the begin of what we write. What can't be continued (another
+//!   format, other columns, anything that is not ours) is set aside by a rename.
+//! - What a crash left as `.partial` is completed at the next start with the same pattern, unless it is being written.
 //! - Delivered means written to the kernel. Data is forced to the disk (`fdatasync`) when a file is completed, and
 //!   not before: a power failure may cost what the kernel had not written back yet.
 //! - A file has one writer: it is locked (`flock`) while it is open.
 
 mod active;
+mod begin;
+mod leftovers;
 mod msgpack;
 mod open;
 mod pattern;
 mod place;
+mod protobuf_list;
 #[cfg(test)]
 mod tests;
 mod torn;
@@ -84,6 +89,9 @@ impl FileSink {
         };
         let mut sink = Self { settings, compressor, header, clock, active: None };
         sink.open_next()?;
+        if let Some(active) = sink.active.as_ref().filter(|active| active.place().is_pattern()) {
+            leftovers::complete(&sink.settings, active.place().path(), active.opened());
+        }
         Ok(sink)
     }
 

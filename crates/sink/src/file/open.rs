@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -77,6 +77,7 @@ pub(crate) fn open(
     now: Timestamp,
 ) -> Result<Opened, OpenError> {
     let refused = |error| OpenError::Refused { path: path.to_owned(), error };
+    let mut attempts = 0..MOST_ATTEMPTS;
     loop {
         let device = is_device(path)?;
         let file = OpenOptions::new().read(!device).append(true).create(!device).open(path);
@@ -89,6 +90,10 @@ pub(crate) fn open(
             Err(TryLockError::WouldBlock) => return Err(OpenError::Busy { path: path.to_owned() }),
             // There are file systems without locks.
             Ok(()) | Err(TryLockError::Error(_)) => {}
+        }
+        // Whoever had the lock before may have completed or removed it since it was opened.
+        if attempts.next().is_some() && !leads_to(path, &file).map_err(refused)? {
+            continue;
         }
         let len = file.metadata().map_err(refused)?.len();
         match torn::examine(&file, len, settings).map_err(refused)? {
@@ -103,6 +108,16 @@ pub(crate) fn open(
                 warn!(path = %path.display(), aside = %aside.display(), why, "set a file aside that can't be continued");
             }
         }
+    }
+}
+
+/// Whether the path still leads to this file.
+pub(crate) fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
+    let file = file.metadata()?;
+    match path.metadata() {
+        Ok(there) => Ok((there.dev(), there.ino()) == (file.dev(), file.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -126,3 +141,6 @@ fn missing_directory(path: &Path) -> Option<OpenError> {
     let directory = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     (!directory.exists()).then(|| OpenError::NoDirectory { directory: directory.to_owned() })
 }
+
+/// A file system whose files never are where they were opened must not keep us for ever.
+const MOST_ATTEMPTS: u32 = 10;

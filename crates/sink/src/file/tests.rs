@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use sockeye_record::decode::Records;
-use sockeye_record::{Envelope, FORMATS};
+use sockeye_record::table::align;
+use sockeye_record::{Encoder, Encoding, Envelope, FORMATS};
 
 use super::*;
 use crate::kit::{self, Served, bytes, encoder, envelopes, send};
@@ -67,6 +68,11 @@ fn content(format: Format, envelopes: &[Envelope]) -> Vec<u8> {
     [encoder(format).header(), bytes(envelopes)].concat()
 }
 
+/// Those whose envelopes stand in a file as they are: tables are aligned before.
+fn formats() -> impl Iterator<Item = Format> {
+    FORMATS.into_iter().map(|(format, ..)| format).filter(|format| *format != Format::Table)
+}
+
 fn lines(bytes: &[u8]) -> usize {
     String::from_utf8_lossy(bytes).lines().count()
 }
@@ -79,7 +85,7 @@ fn decompressed(path: &Path) -> Vec<u8> {
 
 #[test]
 fn a_plain_file_is_appended_to_across_runs_with_one_header() {
-    for (format, ..) in FORMATS {
+    for format in formats() {
         let place = Place::new();
         for _ in 0..3 {
             let mut sink = place.open(place.settings("sockets", format));
@@ -117,9 +123,9 @@ fn a_file_is_rotated_before_it_becomes_too_long_and_never_over_another() {
         .open(FileSettings { rotate_bytes: Some(two), ..place.settings("s.csv", Format::Csv) });
     assert_eq!(send(&mut sink, envelopes(Format::Csv, 5)).delivered, 10);
     sink.finish().unwrap();
-    assert_eq!(place.names(), ["s.csv", "s.csv.20240203T120000Z", "s.csv.20240203T120000Z-1"]);
-    assert_eq!(place.read("s.csv.20240203T120000Z"), content(Format::Csv, &all[..2]));
-    assert_eq!(place.read("s.csv.20240203T120000Z-1"), content(Format::Csv, &all[2..4]));
+    assert_eq!(place.names(), ["s.20240203T120000Z-1.csv", "s.20240203T120000Z.csv", "s.csv"]);
+    assert_eq!(place.read("s.20240203T120000Z.csv"), content(Format::Csv, &all[..2]));
+    assert_eq!(place.read("s.20240203T120000Z-1.csv"), content(Format::Csv, &all[2..4]));
     assert_eq!(place.read("s.csv"), content(Format::Csv, &all[4..]));
 }
 
@@ -180,7 +186,7 @@ fn completing_a_pattern_never_overwrites_a_file() {
         send(&mut sink, envelopes(Format::Jsonl, 1));
         sink.finish().unwrap();
     }
-    assert_eq!(place.names(), ["s-12.jsonl", "s-12.jsonl-1", "s-12.jsonl-2"]);
+    assert_eq!(place.names(), ["s-12-1.jsonl", "s-12-2.jsonl", "s-12.jsonl"]);
     assert_eq!(place.read("s-12.jsonl"), b"somebody's");
 }
 
@@ -223,7 +229,7 @@ fn last_begins(format: Format, all: &[Envelope]) -> usize {
 
 #[test]
 fn a_torn_tail_is_cut_back_to_the_last_whole_row_wherever_it_was_torn() {
-    for (format, ..) in FORMATS {
+    for format in formats() {
         let place = Place::new();
         let path = place.path("s");
         // Counters of one digit: rows of one length.
@@ -253,7 +259,7 @@ fn a_torn_tail_is_cut_back_to_the_last_whole_row_wherever_it_was_torn() {
 
 #[test]
 fn a_file_with_nothing_but_the_begin_of_a_row_begins_anew() {
-    for (format, ..) in FORMATS {
+    for format in formats() {
         let place = Place::new();
         let whole = content(format, &envelopes(format, 1));
         let shortest = encoder(format).header().len().max(2);
@@ -295,8 +301,8 @@ fn zstd_frames_are_one_stream_and_a_torn_frame_is_cut_off_wherever_it_was_torn()
         fs::write(place.path("s.zst"), &whole[..whole.len() - 1]).unwrap();
         send(&mut place.open(settings()), envelopes(format, 1));
         assert_eq!(decompressed(&place.path("s.zst")), decompressed_prefix(&whole));
-        // The header's frame, torn.
-        for cut in 1..begin.min(20) {
+        // The first frame, torn in its header.
+        for cut in 1..=18 {
             fs::write(place.path("s.zst"), &whole[..cut]).unwrap();
             send(&mut place.open(settings()), envelopes(format, 1));
             assert_eq!(
@@ -326,7 +332,10 @@ fn compressed_files_are_rotated_by_their_length_on_disk() {
     sink.finish().unwrap();
     let names = place.names();
     assert!(names.len() > 1, "{names:?}");
-    assert_eq!(names[..2], ["s-12.zst", "s-12.zst-1"]);
+    assert!(
+        names.contains(&"s-12.zst".into()) && names.contains(&"s-12-1.zst".into()),
+        "{names:?}"
+    );
     let mut rows = 0;
     for name in &names {
         assert!(place.read(name).len() <= 2000, "{name}");
@@ -357,10 +366,196 @@ fn what_can_not_be_continued_is_set_aside_whole() {
         fs::write(place.path("s.zst"), &foreign).unwrap();
         let mut sink = place.open(FileSettings { zstd, ..place.settings("s.zst", format) });
         send(&mut sink, envelopes(format, 1));
-        assert_eq!(place.names(), ["s.zst", "s.zst.20240203T120000Z"], "{format:?} {foreign:?}");
-        assert_eq!(place.read("s.zst.20240203T120000Z"), foreign);
+        assert_eq!(place.names(), ["s.20240203T120000Z.zst", "s.zst"], "{format:?} {foreign:?}");
+        assert_eq!(place.read("s.20240203T120000Z.zst"), foreign);
         let written = if zstd { decompressed(&place.path("s.zst")) } else { place.read("s.zst") };
         assert!(written == content(format, &envelopes(format, 1)), "{format:?}");
+    }
+}
+
+#[test]
+fn what_a_crash_left_under_other_names_of_a_pattern_is_cut_and_completed_at_the_next_start() {
+    for zstd in [false, true] {
+        let place = Place::new();
+        let suffix = if zstd { ".zst" } else { "" };
+        let name = |name: &str| format!("{name}{suffix}");
+        let settings = || FileSettings { zstd, ..place.settings("s-%H.jsonl", Format::Jsonl) };
+        for _ in 0..2 {
+            let mut crashed = place.open(settings());
+            send(&mut crashed, envelopes(Format::Jsonl, 2));
+            drop(crashed);
+            place.later(-3600);
+        }
+        // The second start has completed the first's file; this one is torn, and its name is taken.
+        assert_eq!(place.names(), [name("s-11.jsonl") + ".partial", name("s-12.jsonl")]);
+        let torn = place.read(&(name("s-11.jsonl") + ".partial"));
+        fs::write(place.path(&(name("s-11.jsonl") + ".partial")), &torn[..torn.len() - 1]).unwrap();
+        fs::write(place.path(&name("s-11.jsonl")), "somebody's").unwrap();
+        fs::write(place.path(&(name("s-01.jsonl") + ".partial")), "").unwrap();
+        fs::write(place.path(&(name("s-02.jsonl") + ".partial")), "notes").unwrap();
+        fs::write(place.path(&(name("s-x.jsonl") + ".partial")), "").unwrap();
+        fs::write(place.path("s-03.csv.partial"), "").unwrap();
+        fs::create_dir(place.path(&(name("s-04.jsonl") + ".partial"))).unwrap();
+        place.later(3 * 3600);
+        let other = place.open(settings());
+        place.later(3600);
+        let last = place.open(settings());
+        drop((other, last));
+        let mut expected = vec![
+            name("s-02.jsonl") + ".partial",
+            "s-03.csv.partial".into(),
+            name("s-04.jsonl") + ".partial",
+            name("s-11.jsonl"),
+            name("s-11-1.jsonl"),
+            name("s-12.jsonl"),
+            name("s-13.jsonl") + ".partial",
+            name("s-14.jsonl") + ".partial",
+            name("s-x.jsonl") + ".partial",
+        ];
+        expected.sort();
+        assert_eq!(place.names(), expected, "the locked one is left");
+        assert_eq!(place.read(&name("s-11.jsonl")), b"somebody's");
+        assert_eq!(place.read(&(name("s-02.jsonl") + ".partial")), b"notes");
+        let completed = place.path(&(name("s-11-1.jsonl")));
+        let rows = if zstd { decompressed(&completed) } else { fs::read(completed).unwrap() };
+        // The last row, or frame, was torn.
+        assert_eq!(lines(&rows), if zstd { 2 } else { 3 });
+    }
+}
+
+/// Opens `foreign` as a file of these settings; it must be found whole beside an empty one.
+fn assert_set_aside(format: Format, zstd: bool, foreign: &[u8]) {
+    let place = Place::new();
+    fs::write(place.path("s.zst"), foreign).unwrap();
+    drop(place.open(FileSettings { zstd, ..place.settings("s.zst", format) }));
+    let shown = foreign.escape_ascii();
+    assert_eq!(place.names(), ["s.20240203T120000Z.zst", "s.zst"], "{format:?} {zstd} {shown}");
+    assert_eq!(place.read("s.20240203T120000Z.zst"), foreign);
+    assert_eq!(place.read("s.zst"), b"");
+}
+
+/// Opens `ours` as a file of these settings; it must stay in place, this long.
+fn assert_cut_to(format: Format, ours: &[u8], len: usize) {
+    let place = Place::new();
+    fs::write(place.path("s"), ours).unwrap();
+    drop(place.open(place.settings("s", format)));
+    let shown = ours.escape_ascii();
+    assert_eq!(place.names(), ["s"], "{format:?} {shown}");
+    assert_eq!(place.read("s"), ours[..len], "{format:?} {shown}");
+}
+
+#[test]
+fn a_torn_tail_that_is_not_the_begin_of_a_row_of_ours_is_never_cut() {
+    let jsonl = bytes(&envelopes(Format::Jsonl, 1));
+    let behind = |rows: &[u8], tail: &[u8]| [rows, tail].concat();
+    let list = bytes(&envelopes(Format::ProtobufList, 1));
+    let cases: [(Format, Vec<u8>); 22] = [
+        (Format::Jsonl, b"{\"precious\":1}".to_vec()),
+        (Format::Jsonl, b"{\"precious\":1}\n".to_vec()),
+        (Format::Jsonl, b"{\"hostnam\":1}".to_vec()),
+        (Format::Jsonl, b"{}".to_vec()),
+        (Format::Jsonl, b"{\"row\":[".to_vec()),
+        (Format::Jsonl, behind(&jsonl, b"{\"precious\":1}")),
+        (Format::Jsonl, behind(&jsonl, b"my notes")),
+        (Format::Jsonl, behind(&jsonl, &[0; 100])),
+        (Format::ProtoJson, b"{\"rows\":[1,".to_vec()),
+        (Format::ProtoJson, jsonl.clone()),
+        (Format::ProtoJson, behind(&bytes(&envelopes(Format::ProtoJson, 1)), b"{\"hostname\":")),
+        (Format::ProtoText, b"rows of trees".to_vec()),
+        (Format::ProtoText, behind(&bytes(&envelopes(Format::ProtoText, 1)), b"row by row")),
+        (Format::ProtobufList, b"hello\n".to_vec()),
+        (Format::ProtobufList, b"\x05hello".to_vec()),
+        (Format::ProtobufList, vec![0; 10]),
+        (Format::ProtobufList, vec![0xff; 10]),
+        (Format::ProtobufList, vec![0x03, 0x52, 0x05]),
+        // A field that we don't know, behind the rows and in the torn envelope.
+        (Format::ProtobufList, behind(&list, &[0x20, 0x58, 1])),
+        (Format::ProtobufList, behind(&list, &[0x20, 0x52, 0, 0x5a, 9])),
+        (Format::Table, b"line one\nlast line no newline".to_vec()),
+        (Format::Table, b"NETNS of mine".to_vec()),
+    ];
+    for (format, foreign) in cases {
+        assert_set_aside(format, false, &foreign);
+    }
+}
+
+#[test]
+fn what_we_may_have_begun_is_cut_however_short_it_is() {
+    for begun in ["{", "{\"", "{\"host", "{\"hostname\":", "{\"hostname\":\"a\",\"x"] {
+        assert_cut_to(Format::Jsonl, begun.as_bytes(), 0);
+        assert_cut_to(Format::Jsonl, format!("{{}}\n{begun}").as_bytes(), 3);
+    }
+    for begun in ["{", "{\"row\":", "{\"row\":[{\"a"] {
+        assert_cut_to(Format::ProtoJson, begun.as_bytes(), 0);
+    }
+    for begun in ["r", "row {", "row { hostname: "] {
+        assert_cut_to(Format::ProtoText, begun.as_bytes(), 0);
+    }
+    for begun in [&[0x85][..], &[5], &[5, 0x52], &[5, 0x52, 3], &[5, 0x52, 3, 1]] {
+        assert_cut_to(Format::ProtobufList, begun, 0);
+    }
+}
+
+#[test]
+fn a_table_is_known_by_its_headings_and_cut_behind_its_last_line() {
+    let brief = encoder(Format::Table).table_header();
+    let chosen = Encoding {
+        format: Format::Table,
+        columns: Some("record_counter,hostname".parse().unwrap()),
+        humanize: None,
+    };
+    let chosen = Encoder::new(&chosen).table_header();
+    let cells = [b"a\x1fb\n".repeat(2), b"1000000000000000000\x1fb\n".to_vec()].concat();
+    for headings in [brief, chosen] {
+        let table = align(&headings, &cells);
+        let tables = [&b"\n"[..], &table, b"\n", &table].concat();
+        for tables in [&tables, &tables[1..]] {
+            for cut in 1..=tables.len() {
+                let torn = &tables[..cut];
+                let whole = torn.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+                assert_cut_to(Format::Table, torn, whole);
+            }
+        }
+    }
+    for foreign in ["\n\nmine", "NETNS\n", "NETNS  hostname\n", "hostname  mine\nx", "   \nx", "CC"]
+    {
+        assert_set_aside(Format::Table, false, foreign.as_bytes());
+    }
+}
+
+#[test]
+fn a_torn_frame_that_may_be_anybodys_is_never_cut() {
+    let rows = bytes(&envelopes(Format::Jsonl, 1));
+    let frame = zstd::encode_all(&rows[..], 3).unwrap();
+    let foreign = zstd::encode_all(&b"somebody's, and long enough"[..], 3).unwrap();
+    let skippable = b"\x50\x2a\x4d\x18\x09\0\0\0mine";
+    for foreign in [
+        b"a".to_vec(),
+        b"\x28\xb5\n".to_vec(),
+        foreign[..foreign.len() - 1].to_vec(),
+        skippable.to_vec(),
+        [&frame[..], b"abc"].concat(),
+        [&frame[..], skippable].concat(),
+    ] {
+        assert_set_aside(Format::Jsonl, true, &foreign);
+    }
+}
+
+#[test]
+fn two_formats_never_stand_in_one_file() {
+    for was in formats() {
+        for (format, ..) in FORMATS {
+            if format == was {
+                continue;
+            }
+            let there = content(was, &envelopes(was, 2));
+            assert_set_aside(format, false, &there);
+            assert_set_aside(format, true, &there);
+            assert_set_aside(format, true, &zstd::encode_all(&there[..], 3).unwrap());
+            let frames =
+                [&there[..], b"x"].map(|bytes| zstd::encode_all(bytes, 3).unwrap()).concat();
+            assert_set_aside(format, true, &frames[..frames.len() - 1]);
+        }
     }
 }
 
@@ -398,9 +593,9 @@ fn sighup_without_a_move_goes_on_in_the_same_file_and_completes_a_pattern() {
         send(&mut pattern, envelopes(Format::Csv, 1));
         pattern.reopen().unwrap();
     }
-    assert_eq!(place.names(), ["p-12.csv", "p-12.csv-1", "p-12.csv.partial", "s.csv"]);
+    assert_eq!(place.names(), ["p-12-1.csv", "p-12.csv", "p-12.csv.partial", "s.csv"]);
     assert_eq!(csv_rows(&place.read("s.csv")), ["1", "2", "1", "2"]);
-    assert_eq!(csv_rows(&place.read("p-12.csv-1")), ["1", "2"]);
+    assert_eq!(csv_rows(&place.read("p-12-1.csv")), ["1", "2"]);
 }
 
 #[test]
@@ -430,27 +625,27 @@ fn a_shortened_file_gets_its_header_again() {
 #[test]
 fn a_rotation_that_can_not_open_the_next_file_is_tried_again_and_loses_nothing() {
     let place = Place::new();
-    fs::create_dir(place.path("00")).unwrap();
-    let mut sink = place.open(place.settings("%M/s.jsonl", Format::Jsonl));
+    let mut sink = place.open(place.settings("s-%M.jsonl", Format::Jsonl));
     send(&mut sink, envelopes(Format::Jsonl, 1));
+    let obstacle = place.path("s-01.jsonl.partial");
+    fs::create_dir(&obstacle).unwrap();
     place.later(60);
     let queue = kit::queue();
     let Err(SendError::Retry(delivery, error)) =
         sink.send(kit::delivery(&queue, envelopes(Format::Jsonl, 1).remove(0)))
     else {
-        panic!("there is no directory 01");
+        panic!("there is a directory of that name");
     };
-    let directory = place.path("01");
     assert_eq!(
         error.to_string(),
-        format!("directory {} does not exist: create it, or name another one", directory.display())
+        format!("{} is a directory, not a file: name another path", obstacle.display())
     );
-    assert!(place.path("00/s.jsonl").exists());
-    fs::create_dir(directory).unwrap();
+    assert_eq!(place.read("s-00.jsonl"), bytes(&envelopes(Format::Jsonl, 1)));
+    fs::remove_dir(obstacle).unwrap();
     sink.send(delivery).unwrap();
     sink.finish().unwrap();
     assert_eq!(queue.ledger().delivered, 2);
-    assert_eq!(place.read("01/s.jsonl"), bytes(&envelopes(Format::Jsonl, 1)));
+    assert_eq!(place.read("s-01.jsonl"), bytes(&envelopes(Format::Jsonl, 1)));
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
 use sockeye_record::Format;
-use sockeye_record::decode::{DecodeError, Records, whole_prefix};
+use sockeye_record::decode::{DecodeError, Records};
 
-use super::{FileSettings, msgpack, zstd_frames};
+use super::{FileSettings, begin, msgpack, protobuf_list, zstd_frames};
 
 /// The end of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,25 +25,31 @@ pub(crate) fn examine(file: &File, len: u64, settings: &FileSettings) -> io::Res
     if len == 0 {
         return Ok(Tail::Whole);
     }
-    let mut reader = BufReader::with_capacity(BLOCK, file);
-    reader.seek(SeekFrom::Start(0))?;
-    let tail = if settings.zstd {
-        zstd_frames::tail(reader, len)?
-    } else {
+    let first = beginning(file, settings)?;
+    let tail = {
+        let mut reader = BufReader::with_capacity(BLOCK, file);
+        reader.seek(SeekFrom::Start(0))?;
         match settings.format {
-            Format::ProtobufList => protobuf_list(file, len)?,
+            _ if settings.zstd => zstd_frames::tail(reader, len)?,
+            Format::ProtobufList => protobuf_list(reader, file, len)?,
             Format::Msgpack => msgpack::tail(reader, len)?,
             Format::Csv | Format::Tsv => quoted_lines(reader, len)?,
-            Format::Jsonl | Format::ProtoJson => lines(file, len, b"{")?,
-            Format::ProtoText => lines(file, len, b"row {")?,
-            Format::Table => lines(file, len, b"")?,
+            Format::Jsonl | Format::ProtoJson | Format::ProtoText | Format::Table => {
+                lines(file, len, settings.format)?
+            }
         }
     };
-    if begins_with_header(file, settings)? {
-        Ok(tail)
-    } else {
-        Ok(Tail::Foreign("it has another header"))
+    if let Tail::Foreign(_) = tail {
+        return Ok(tail);
     }
+    if let Err(why) = begin::is_of(settings, &first) {
+        return Ok(Tail::Foreign(why));
+    }
+    // A torn frame that shows nothing of what is in it may be anybody's; the header of a frame holds nothing yet.
+    if settings.zstd && first.is_empty() && tail != Tail::Whole && len > zstd_frames::MAX_HEADER {
+        return Ok(Tail::Foreign("its only zstd frame is torn"));
+    }
+    Ok(tail)
 }
 
 impl Tail {
@@ -53,13 +59,19 @@ impl Tail {
     }
 }
 
-/// Behind the last end of a line, found from the end.
-fn lines(file: &File, len: u64, begin: &[u8]) -> io::Result<Tail> {
-    let mut first = vec![0; begin.len().min(usize::try_from(len).unwrap_or(usize::MAX))];
-    file.read_exact_at(&mut first, 0)?;
-    if !begin.starts_with(&first) {
-        return Ok(Tail::Foreign("it holds another format"));
+/// Behind the last end of a line, found from the end. What is behind it must begin like a line of ours.
+fn lines(file: &File, len: u64, format: Format) -> io::Result<Tail> {
+    let whole = behind_last_line(file, len)?;
+    let mut torn = vec![0; usize::try_from(len - whole).unwrap_or(BLOCK).min(BLOCK)];
+    file.read_exact_at(&mut torn, whole)?;
+    if begin::is_line_of(format, &torn) {
+        Ok(Tail::after(whole, len))
+    } else {
+        Ok(Tail::Foreign("its last line is no row"))
     }
+}
+
+fn behind_last_line(file: &File, len: u64) -> io::Result<u64> {
     let mut end = len;
     let mut block = vec![0; BLOCK];
     while end > 0 {
@@ -68,11 +80,11 @@ fn lines(file: &File, len: u64, begin: &[u8]) -> io::Result<Tail> {
             block.get_mut(..usize::try_from(end - start).unwrap_or(BLOCK)).unwrap_or_default();
         file.read_exact_at(bytes, start)?;
         if let Some(at) = bytes.iter().rposition(|byte| *byte == b'\n') {
-            return Ok(Tail::after(start + at as u64 + 1, len));
+            return Ok(start + at as u64 + 1);
         }
         end = start;
     }
-    Ok(Tail::TornAt(0))
+    Ok(0)
 }
 
 /// Behind the last end of a line outside of quotes (RFC 4180): a quoted field may hold ends of lines, so that this can't
@@ -97,9 +109,12 @@ fn quoted_lines(mut reader: impl BufRead, len: u64) -> io::Result<Tail> {
     }
 }
 
-fn protobuf_list(mut file: &File, len: u64) -> io::Result<Tail> {
-    file.seek(SeekFrom::Start(0))?;
-    let whole = whole_prefix(file)?;
+/// Rows in the torn envelope that are whole must be rows.
+fn protobuf_list(reader: impl BufRead, mut file: &File, len: u64) -> io::Result<Tail> {
+    let whole = match protobuf_list::structure(reader, len)? {
+        Tail::TornAt(whole) => whole,
+        tail => return Ok(tail),
+    };
     file.seek(SeekFrom::Start(whole))?;
     for item in Records::new(file) {
         match item {
@@ -114,10 +129,10 @@ fn protobuf_list(mut file: &File, len: u64) -> io::Result<Tail> {
     Ok(Tail::after(whole, len))
 }
 
-/// Rows under other columns must not follow each other. A header may be torn as well, with nothing behind it.
-fn begins_with_header(mut file: &File, settings: &FileSettings) -> io::Result<bool> {
+/// The first bytes of what is in the file.
+fn beginning(mut file: &File, settings: &FileSettings) -> io::Result<Vec<u8>> {
+    let most = settings.header.len().max(BLOCK) as u64;
     let mut begin = Vec::new();
-    let most = settings.header.len() as u64;
     file.seek(SeekFrom::Start(0))?;
     if settings.zstd {
         // A torn frame ends in an error; what comes before it counts.
@@ -125,7 +140,7 @@ fn begins_with_header(mut file: &File, settings: &FileSettings) -> io::Result<bo
     } else {
         file.take(most).read_to_end(&mut begin)?;
     }
-    Ok(settings.header.starts_with(&begin))
+    Ok(begin)
 }
 
 const BLOCK: usize = 1 << 16;

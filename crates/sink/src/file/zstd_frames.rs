@@ -29,11 +29,9 @@ struct Cursor<'r, R> {
 impl<R: BufRead> Cursor<'_, R> {
     /// False when no frame begins here, or it is corrupt.
     fn frame(&mut self) -> io::Result<bool> {
-        let magic = self.number(4)?;
+        let Some(magic) = self.magic()? else { return Ok(false) };
         if magic & !0xf == SKIPPABLE {
-            let len = self.number(4)?;
-            self.skip(len)?;
-            return Ok(true);
+            return self.skippable();
         }
         if magic != MAGIC {
             return Ok(false);
@@ -67,6 +65,29 @@ impl<R: BufRead> Cursor<'_, R> {
         Ok(true)
     }
 
+    /// `None` when the file ends in it and was not about to be ours.
+    fn magic(&mut self) -> io::Result<Option<u64>> {
+        let mut magic = Vec::with_capacity(4);
+        self.reader.by_ref().take(4).read_to_end(&mut magic)?;
+        self.read += magic.len() as u64;
+        match <[u8; 4]>::try_from(magic.as_slice()) {
+            Ok(magic) => Ok(Some(u64::from(u32::from_le_bytes(magic)))),
+            Err(_) if MAGIC.to_le_bytes().starts_with(&magic) => {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Frames that others have put between ours. We write none: a torn one is not ours.
+    fn skippable(&mut self) -> io::Result<bool> {
+        match self.number(4).and_then(|len| self.skip(len)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A little-endian number of up to 8 bytes.
     fn number(&mut self, bytes: usize) -> io::Result<u64> {
         let mut number = [0; 8];
@@ -82,5 +103,7 @@ impl<R: BufRead> Cursor<'_, R> {
     }
 }
 
+/// The longest header of a frame.
+pub(crate) const MAX_HEADER: u64 = 18;
 const MAGIC: u64 = 0xfd2f_b528;
 const SKIPPABLE: u64 = 0x184d_2a50;

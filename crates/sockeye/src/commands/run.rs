@@ -2,15 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use sockeye_pipeline::{
-    Collection, Completeness, Event, Incomplete, PartReport, Schedule, Stop, WhenFull, collect,
-};
+use sockeye_pipeline::{Collection, Schedule, Stop, WhenFull, collect};
 use sockeye_source::sockdiag::Totals;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::cli::RunArgs;
 use crate::config::{Invocation, settings};
 use crate::exit::{Failure, Status, complain};
+use crate::poll_log::PollLog;
 use crate::privileges::Privileges;
 use crate::signals::{self, Hangup};
 use crate::wire_up;
@@ -27,8 +26,12 @@ pub(crate) fn run(arguments: &RunArgs, invocation: &Invocation) -> Result<Status
         warn!(%errno, "the limit of open files stays as it is");
     }
     let stop = Stop::default();
-    let wired =
-        wire_up::wire_up(source, &specs, WhenFull::Drop { patience: patience(arguments) }, &stop)?;
+    let wired = wire_up::wire_up(
+        source,
+        &specs,
+        WhenFull::Drop { patience: patience(arguments, specs.len()) },
+        &stop,
+    )?;
     signals::serve(&stop, Hangup::Reopens(wired.sinks.reopen()))?;
     if let Some(shortfall) =
         privileges.shortfall().filter(|_| !arguments.collect.netns.own_netns_only)
@@ -90,61 +93,12 @@ fn odd(totals: &Totals) -> Option<String> {
     (!odd.is_empty()).then(|| odd.join(", "))
 }
 
-/// How long a poll may wait for slow sinks in all: a part of what is left of the frequency by the dumps' timeout.
-fn patience(arguments: &RunArgs) -> Duration {
-    (arguments.frequency.saturating_sub(arguments.collect.timeout) / 2).min(LONGEST_PATIENCE)
-}
-
-/// Turns polls into lines: what is lost or odd at most once a minute each, the rest for those who debug.
-#[derive(Default)]
-struct PollLog {
-    incomplete: Option<Instant>,
-    late: Option<Instant>,
-    high_water: Option<Instant>,
-}
-
-impl PollLog {
-    fn event(&mut self, event: &Event<'_>) {
-        match event {
-            Event::Polled { poll, took, parts } => {
-                let rows: u64 = parts.iter().map(|part| part.rows).sum();
-                debug!(poll, rows, namespaces = parts.len(), took_ms = took.as_millis(), "polled");
-                self.incomplete(parts);
-            }
-            Event::Late { ticks } if due(&mut self.late) => {
-                warn!(ticks, "polls take longer than the frequency; late ones are skipped");
-            }
-            Event::HighWater if due(&mut self.high_water) => {
-                warn!("every sink is behind; polls are skipped until they catch up");
-            }
-            Event::Late { .. } | Event::HighWater => {}
-        }
-    }
-
-    fn incomplete(&mut self, parts: &[PartReport]) {
-        for part in parts {
-            match part.completeness {
-                Completeness::Complete => {}
-                // Normal where containers come and go, and where the daemon ends.
-                Completeness::Incomplete(why @ (Incomplete::Vanished | Incomplete::Stopped)) => {
-                    debug!(netns = %part.part, %why, "incomplete");
-                }
-                Completeness::Incomplete(why) if due(&mut self.incomplete) => {
-                    warn!(netns = %part.part, %why, rows = part.rows, "incomplete dump; others are not logged for a minute");
-                }
-                Completeness::Incomplete(why) => debug!(netns = %part.part, %why, "incomplete"),
-            }
-        }
-    }
-}
-
-/// True at most once a minute.
-fn due(last: &mut Option<Instant>) -> bool {
-    let due = last.is_none_or(|last| last.elapsed() >= Duration::from_mins(1));
-    if due {
-        *last = Some(Instant::now());
-    }
-    due
+/// How long a poll may wait for each slow sink: all of them together get a part of what the dumps' timeout leaves of the
+/// frequency.
+fn patience(arguments: &RunArgs, sinks: usize) -> Duration {
+    let all =
+        (arguments.frequency.saturating_sub(arguments.collect.timeout) / 2).min(LONGEST_PATIENCE);
+    all / u32::try_from(sinks.max(1)).unwrap_or(u32::MAX)
 }
 
 const LONGEST_PATIENCE: Duration = Duration::from_secs(2);

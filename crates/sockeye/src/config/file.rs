@@ -93,15 +93,18 @@ impl ConfigFile {
 }
 
 impl SinkTable {
-    /// A key's value by its parser, or `inherited` when the table does not have it.
+    /// A key's value by its parser, which must be right in any case; `inherited` when the table does not have the key
+    /// or it is not the table's to say.
     pub(crate) fn value<T, E: std::fmt::Display>(
         &self,
         key: &str,
+        own: bool,
         inherited: T,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<T, Failure> {
         match self.values.get(key) {
             Some(text) => parse(text)
+                .map(|value| if own { value } else { inherited })
                 .map_err(|error| Failure::usage(format!("{}: {key}: {error}", self.place))),
             None => Ok(inherited),
         }

@@ -35,7 +35,12 @@ pub(crate) fn print(invocation: &Invocation) -> String {
     }
     for sink in &invocation.sinks {
         let _ = writeln!(lines, "\n[[sink]] # {}", without_controls(&sink.place));
-        for (key, value) in sink.entries() {
+        // What a flag or the environment says goes before a table.
+        let own = |key: &str| {
+            key == "dest"
+                || !matches!(invocation.origins.get(key), Some(Origin::Flag | Origin::Environment))
+        };
+        for (key, value) in sink.entries().filter(|(key, _)| own(key)) {
             let _ = writeln!(lines, "{key} = {}", toml_value(value));
         }
     }

@@ -93,9 +93,67 @@ impl Invocation {
             }
         }
         for table in &self.sinks {
-            add(&mut specs, spec_of_table(run, table)?, run, &format!("{}: ", table.place))?;
+            let spec = self.spec_of_table(run, table)?;
+            add(&mut specs, spec, run, &format!("{}: ", table.place))?;
         }
         Ok(specs)
+    }
+
+    /// What a table does not say is as for all; and so is what a flag or the environment says, as they go first.
+    fn spec_of_table(&self, run: &RunArgs, table: &SinkTable) -> Result<SinkSpec, Failure> {
+        let flag = |text: &str| {
+            text.parse::<bool>()
+                .map_err(|_| format!("invalid value '{text}'; allowed: true, false"))
+        };
+        let inherited = spec_of(run, Dest::Null);
+        let own =
+            |key: &str| !matches!(self.origins.get(key), Some(Origin::Flag | Origin::Environment));
+        let spec = SinkSpec {
+            dest: table.value("dest", true, inherited.dest, str::parse)?,
+            encoding: Encoding {
+                format: table.value(
+                    "marshal",
+                    own("marshal"),
+                    inherited.encoding.format,
+                    str::parse,
+                )?,
+                columns: table.value(
+                    "columns",
+                    own("columns"),
+                    inherited.encoding.columns,
+                    |text| text.parse::<Selection>().map(Some),
+                )?,
+                humanize: table.value(
+                    "humanize",
+                    own("humanize"),
+                    inherited.encoding.humanize,
+                    |text| flag(text).map(Some),
+                )?,
+            },
+            queue_bytes: table.value(
+                "queue-bytes",
+                own("queue-bytes"),
+                inherited.queue_bytes,
+                |text| bytes(text).map(in_memory),
+            )?,
+            rotate_bytes: table.value(
+                "file-rotate-bytes",
+                own("file-rotate-bytes"),
+                inherited.rotate_bytes,
+                |text| bytes(text).map(Some),
+            )?,
+            rotate_age: table.value(
+                "file-rotate-age",
+                own("file-rotate-age"),
+                inherited.rotate_age,
+                |text| positive_duration(text).map(Some),
+            )?,
+            zstd: table.value("file-zstd", own("file-zstd"), inherited.zstd, flag)?,
+        };
+        if table.entries().any(|(key, _)| key == "humanize") {
+            check_humanize(&spec.encoding).map_err(|failure| failure.at(&table.place))?;
+        }
+        Ok(spec)
     }
 
     /// Refuses options that contradict one another, destinations aside.
@@ -178,32 +236,6 @@ fn spec_of(run: &RunArgs, dest: Dest) -> SinkSpec {
         rotate_age: run.file_rotate_age,
         zstd: run.file_zstd,
     }
-}
-
-fn spec_of_table(run: &RunArgs, table: &SinkTable) -> Result<SinkSpec, Failure> {
-    let flag = |text: &str| {
-        text.parse::<bool>().map_err(|_| format!("invalid value '{text}'; allowed: true, false"))
-    };
-    let inherited = spec_of(run, Dest::Null);
-    Ok(SinkSpec {
-        dest: table.value("dest", inherited.dest, str::parse)?,
-        encoding: Encoding {
-            format: table.value("marshal", inherited.encoding.format, str::parse)?,
-            columns: table.value("columns", inherited.encoding.columns, |text| {
-                text.parse::<Selection>().map(Some)
-            })?,
-            humanize: table
-                .value("humanize", inherited.encoding.humanize, |text| flag(text).map(Some))?,
-        },
-        queue_bytes: table
-            .value("queue-bytes", inherited.queue_bytes, |text| bytes(text).map(in_memory))?,
-        rotate_bytes: table
-            .value("file-rotate-bytes", inherited.rotate_bytes, |text| bytes(text).map(Some))?,
-        rotate_age: table.value("file-rotate-age", inherited.rotate_age, |text| {
-            positive_duration(text).map(Some)
-        })?,
-        zstd: table.value("file-zstd", inherited.zstd, flag)?,
-    })
 }
 
 fn in_memory(bytes: u64) -> usize {

@@ -37,6 +37,8 @@ pub(crate) struct Held<'a> {
     port_id: u32,
     socket: RefCell<Option<DiagSocket>>,
     paused: Cell<Duration>,
+    /// When the namespace was last seen alive: many short pauses are as long as one.
+    seen: Cell<Instant>,
 }
 
 impl Parked {
@@ -50,11 +52,11 @@ impl Parked {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn park(&self, netns: Netns, socket: DiagSocket) -> u64 {
+    fn park(&self, netns: Netns, socket: DiagSocket, since: Instant) -> u64 {
         let mut places = self.places();
         let number = places.next;
         places.next += 1;
-        places.taken.insert(number, Place { netns, socket, since: Instant::now() });
+        places.taken.insert(number, Place { netns, socket, since });
         number
     }
 
@@ -66,19 +68,22 @@ impl Parked {
 impl<'a> Held<'a> {
     pub(crate) fn new(parked: &'a Parked, netns: &'a Netns, socket: DiagSocket) -> Self {
         let port_id = socket.port_id();
-        Self { parked, netns, port_id, socket: Some(socket).into(), paused: Cell::default() }
+        let seen = Cell::new(Instant::now());
+        Self { parked, netns, port_id, socket: Some(socket).into(), paused: Cell::default(), seen }
     }
 
     /// Whether the namespace lives, as far as it is known; it is asked for unless the socket is closed already.
     pub(crate) fn alive(&self) -> bool {
-        self.socket.borrow().is_some() && self.netns.alive()
+        let alive = self.socket.borrow().is_some() && self.netns.alive();
+        self.seen.set(Instant::now());
+        alive
     }
 
     /// Does something that may take long, and counts the time as paused.
     pub(crate) fn pause(&self, work: impl FnOnce()) {
         let began = Instant::now();
         if let Some(socket) = self.socket.take() {
-            let number = self.parked.park(self.netns.clone(), socket);
+            let number = self.parked.park(self.netns.clone(), socket, self.seen.get());
             work();
             self.socket.replace(self.parked.take_back(number));
         } else {

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -41,11 +41,20 @@ pub(crate) struct Job {
     pub(crate) netns: Netns,
     /// Which reader of how many; it dumps its part of the ports.
     pub(crate) part: (u16, u16),
-    /// Numbers the rows of the namespace, over all its parts.
-    pub(crate) counter: Arc<AtomicU64>,
+    /// What the parts of one namespace and poll have in common.
+    pub(crate) common: Arc<Common>,
     pub(crate) outlet: Outlet,
     pub(crate) stop: Stop,
     pub(crate) done: Sender<Done>,
+}
+
+/// What all parts of one namespace and poll have in common.
+#[derive(Default)]
+pub(crate) struct Common {
+    /// Numbers the rows.
+    counter: AtomicU64,
+    /// Wall clock and boot time when the first part was requested: one moment for all rows, however many read them.
+    requested: OnceLock<(i64, i64)>,
 }
 
 /// What became of a job.
@@ -139,11 +148,13 @@ impl Shared {
         // The socket alone is enough to dump, and the only thing of the namespace that is held while it is.
         drop(fd);
         let host = &self.settings.host;
+        let now = || (clock::wall_ns(), clock::boottime_ns());
+        let (timestamp_ns, boottime_ns) = *job.common.requested.get_or_init(now);
         kit.begin_dump(&DumpContext {
             schema_version: SCHEMA_VERSION,
             daemon_version: DAEMON_VERSION,
-            timestamp_ns: clock::wall_ns(),
-            boottime_ns: clock::boottime_ns(),
+            timestamp_ns,
+            boottime_ns,
             hostname: &host.hostname,
             location: &host.location,
             netns: &name,
@@ -192,7 +203,7 @@ impl Shared {
             |diag| {
                 if self.settings.modulus.keeps(diag.cookie()) {
                     rows += 1;
-                    let shared = || job.counter.fetch_add(1, Ordering::Relaxed) + 1;
+                    let shared = || job.common.counter.fetch_add(1, Ordering::Relaxed) + 1;
                     let number = if count == 1 { rows } else { shared() };
                     let row = SocketRow::new(diag, number, fd, u64::from(index));
                     push(builders, &row, &job.outlet, &held);

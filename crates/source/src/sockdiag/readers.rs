@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use nix::libc::EAGAIN;
@@ -12,7 +11,7 @@ use sockeye_pipeline::{Incomplete, Outlet, Stop};
 use sockeye_sys::netns::NetnsId;
 use tracing::{debug, warn};
 
-use super::reader::{Done, Job, ReaderThread, Shared};
+use super::reader::{Common, Done, Job, ReaderThread, Shared};
 
 /// All readers. Threads come and go with the namespaces, and never hold one.
 #[derive(Debug)]
@@ -68,11 +67,11 @@ impl Readers {
     pub(crate) fn dispatch(&self, outlet: &Outlet, stop: &Stop, done: &Sender<Done>) -> usize {
         let mut jobs = 0;
         for netns in self.known.values() {
-            let counter = Arc::new(AtomicU64::new(0));
+            let common = Arc::<Common>::default();
             let job = |part| Job {
                 netns: netns.clone(),
                 part,
-                counter: Arc::clone(&counter),
+                common: Arc::clone(&common),
                 outlet: outlet.clone(),
                 stop: stop.clone(),
                 done: done.clone(),

@@ -129,8 +129,8 @@ fn companions(socket: &Socket, record: &mut XtcpFlatRecord) {
     if let Some(cut) = &socket.vegas {
         record.vegas_info_enabled = cut.field(4, cut.value.enabled);
         record.vegas_info_rtt_cnt = cut.field(8, cut.value.rttcnt);
-        record.vegas_info_rtt = cut.field(12, cut.value.rtt);
-        record.vegas_info_min_rtt = cut.field(16, cut.value.minrtt);
+        record.vegas_info_rtt = cut.field(12, sampled(cut.value.rtt));
+        record.vegas_info_min_rtt = cut.field(16, sampled(cut.value.minrtt));
     }
     if let Some(cut) = &socket.dctcp {
         record.dctcp_info_enabled = cut.field(2, cut.value.enabled).into();
@@ -142,7 +142,7 @@ fn companions(socket: &Socket, record: &mut XtcpFlatRecord) {
     if let Some(cut) = &socket.bbr {
         record.bbr_info_bw_lo = cut.field(4, cut.value.bw_lo);
         record.bbr_info_bw_hi = cut.field(8, cut.value.bw_hi);
-        record.bbr_info_min_rtt = cut.field(12, cut.value.min_rtt);
+        record.bbr_info_min_rtt = cut.field(12, sampled(cut.value.min_rtt));
         record.bbr_info_pacing_gain = cut.field(16, cut.value.pacing_gain);
         record.bbr_info_cwnd_gain = cut.field(20, cut.value.cwnd_gain);
     }
@@ -197,7 +197,7 @@ fn tcp_info(socket: &Socket, record: &mut XtcpFlatRecord) {
     record.tcp_info_segs_out = cut.field(140, info.segs_out);
     record.tcp_info_segs_in = cut.field(144, info.segs_in);
     record.tcp_info_not_sent_bytes = cut.field(148, info.notsent_bytes);
-    record.tcp_info_min_rtt = cut.field(152, info.min_rtt);
+    record.tcp_info_min_rtt = cut.field(152, sampled(info.min_rtt));
     record.tcp_info_data_segs_in = cut.field(156, info.data_segs_in);
     record.tcp_info_data_segs_out = cut.field(160, info.data_segs_out);
     record.tcp_info_delivery_rate = cut.field(168, info.delivery_rate);
@@ -251,4 +251,9 @@ fn ulp(socket: &Socket, record: &mut XtcpFlatRecord) {
             record.mptcp_id_loc = mptcp.id_loc.into();
         }
     }
+}
+
+/// Before the first sample a lowest round trip time is all ones, of Vegas 0x7fffffff.
+fn sampled(us: u32) -> u32 {
+    if us >= 0x7fff_ffff { 0 } else { us }
 }
