@@ -37,6 +37,7 @@ pub(crate) fn serve(stop: &Stop, hangup: Hangup) -> Result<()> {
         for signal in &mut signals {
             if let (SIGHUP, Hangup::Reopens(sinks)) = (signal, &hangup) {
                 sinks.iter().for_each(Reopen::request);
+                info!("SIGHUP: files are opened again");
                 continue;
             }
             stop.request();
