@@ -41,7 +41,7 @@ pub(crate) struct Ended {
 pub(crate) fn check_path(path: &str) -> Result<(), String> {
     PathPattern::parse(path).map_err(|error| error.to_string())?;
     let mut ancestors = Path::new(path).ancestors().skip(1);
-    // What a conversion stands for is known when it is opened.
+    // A directory with a % in its name is written with two in a pattern; opening it tells whether it is there.
     let named = ancestors.find(|directory| !directory.to_string_lossy().contains('%'));
     match named.filter(|directory| !directory.as_os_str().is_empty() && !directory.is_dir()) {
         Some(directory) => {

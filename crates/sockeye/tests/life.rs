@@ -78,6 +78,15 @@ fn stuck(arguments: &[&str]) -> Daemon {
     daemon
 }
 
+/// A file of one poll of our own namespace.
+fn protobuf_list(directory: &tempfile::TempDir) -> String {
+    let file = directory.path().join("rows").display().to_string();
+    let dest = format!("file:{file}");
+    let run = ["run", "--own-netns-only", "--max-loops", "1", "--marshal", "protobufList"];
+    common::stdout(&[&run[..], &["--dest", &dest]].concat());
+    file
+}
+
 #[test]
 fn it_makes_as_many_polls_as_it_was_told_and_its_ledger_balances() {
     let _listeners = listeners();
@@ -285,18 +294,7 @@ fn a_reader_that_has_seen_enough_of_anything_else_is_not_even_mentioned() {
         assert_eq!(ended, (Some(0), String::new()), "{marshal}");
     }
     let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("rows").display().to_string();
-    let dest = format!("file:{file}");
-    common::stdout(&[
-        "run",
-        "--own-netns-only",
-        "--max-loops",
-        "1",
-        "--marshal",
-        "protobufList",
-        "--dest",
-        &dest,
-    ]);
+    let file = protobuf_list(&directory);
     for arguments in [
         &["decode", &file][..],
         &["decode", &file, "--to", "table"],
@@ -456,18 +454,7 @@ fn a_stdout_without_space_is_a_failure_that_is_said() {
         );
     }
     let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("rows").display().to_string();
-    let dest = format!("file:{file}");
-    common::stdout(&[
-        "run",
-        "--own-netns-only",
-        "--max-loops",
-        "1",
-        "--marshal",
-        "protobufList",
-        "--dest",
-        &dest,
-    ]);
+    let file = protobuf_list(&directory);
     for arguments in [
         &["decode", &file][..],
         &["decode", &file, "--to", "msgpack"],

@@ -11,6 +11,7 @@
 
 mod active;
 mod begin;
+mod cursor;
 mod leftovers;
 mod msgpack;
 mod open;

@@ -1,32 +1,16 @@
 //! Borders of zstd frames, found from their headers alone (RFC 8878, section 3.1): nothing is decompressed.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 
+use super::cursor::{Cursor, walk};
 use super::torn::Tail;
 
 /// How a file of `len` bytes ends.
-pub(crate) fn tail(mut reader: impl BufRead, len: u64) -> io::Result<Tail> {
-    let mut whole = 0;
-    while whole < len {
-        let mut cursor = Cursor { reader: &mut reader, read: 0 };
-        match cursor.frame() {
-            Ok(true) => whole += cursor.read,
-            Ok(false) => return Ok(Tail::Foreign("it holds no zstd frames")),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Ok(Tail::TornAt(whole));
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(Tail::after(whole, len))
+pub(crate) fn tail(reader: impl BufRead, len: u64) -> io::Result<Tail> {
+    walk(reader, len, "it holds no zstd frames", Cursor::frame)
 }
 
-struct Cursor<'r, R> {
-    reader: &'r mut R,
-    read: u64,
-}
-
-impl<R: BufRead> Cursor<'_, R> {
+impl<R: BufRead> Cursor<R> {
     /// False when no frame begins here, or it is corrupt.
     fn frame(&mut self) -> io::Result<bool> {
         let Some(magic) = self.magic()? else { return Ok(false) };
@@ -36,7 +20,7 @@ impl<R: BufRead> Cursor<'_, R> {
         if magic != MAGIC {
             return Ok(false);
         }
-        let descriptor = self.number(1)?;
+        let descriptor = self.little_endian(1)?;
         let single_segment = descriptor >> 5 & 1;
         let content_size = match (descriptor >> 6, single_segment) {
             (0, single_segment) => single_segment,
@@ -48,7 +32,7 @@ impl<R: BufRead> Cursor<'_, R> {
         };
         self.skip(1 - single_segment + dictionary + content_size)?;
         loop {
-            let block = self.number(3)?;
+            let block = self.little_endian(3)?;
             let (last, kind, size) = (block & 1, block >> 1 & 3, block >> 3);
             match kind {
                 // A block of one repeated byte has only that.
@@ -67,9 +51,7 @@ impl<R: BufRead> Cursor<'_, R> {
 
     /// `None` when the file ends in it and was not about to be ours.
     fn magic(&mut self) -> io::Result<Option<u64>> {
-        let mut magic = Vec::with_capacity(4);
-        self.reader.by_ref().take(4).read_to_end(&mut magic)?;
-        self.read += magic.len() as u64;
+        let magic = self.at_most(4)?;
         match <[u8; 4]>::try_from(magic.as_slice()) {
             Ok(magic) => Ok(Some(u64::from(u32::from_le_bytes(magic)))),
             Err(_) if MAGIC.to_le_bytes().starts_with(&magic) => {
@@ -81,25 +63,11 @@ impl<R: BufRead> Cursor<'_, R> {
 
     /// Frames that others have put between ours. We write none: a torn one is not ours.
     fn skippable(&mut self) -> io::Result<bool> {
-        match self.number(4).and_then(|len| self.skip(len)) {
+        match self.little_endian(4).and_then(|len| self.skip(len)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    /// A little-endian number of up to 8 bytes.
-    fn number(&mut self, bytes: usize) -> io::Result<u64> {
-        let mut number = [0; 8];
-        self.reader.read_exact(number.get_mut(..bytes).unwrap_or_default())?;
-        self.read += bytes as u64;
-        Ok(u64::from_le_bytes(number))
-    }
-
-    fn skip(&mut self, len: u64) -> io::Result<()> {
-        let skipped = io::copy(&mut self.reader.by_ref().take(len), &mut io::sink())?;
-        self.read += skipped;
-        if skipped < len { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 }
 
