@@ -109,3 +109,25 @@ fn one_sink_never_slows_another_beyond_its_patience() {
     assert!(slow.delivered >= 2 * ROWS && slow.dropped_rows() > 0, "{slow}");
     assert_eq!(close(&fast, fast_thread, PATIENCE).dropped_rows(), 0);
 }
+
+#[test]
+fn a_sink_with_room_gets_its_envelope_while_one_named_before_it_is_waited_for() {
+    let (full, ready) = (queue(1, WhenFull::Wait), queue(1, WhenFull::Wait));
+    fill(&full, 1);
+    let outlet = outlet(&[&[&full, &ready]]);
+    let (taken, waits) = thread::scope(|scope| {
+        let sending = scope.spawn(|| outlet.send(0, envelope()));
+        let (taken, waits) = (ready.take(SOON), !sending.is_finished());
+        // Lets the other go, whatever came of it.
+        drain(&full);
+        (taken, waits)
+    });
+    let Take::Delivery(delivery) = taken else { panic!("it waits behind the other: {taken:?}") };
+    delivery.delivered();
+    assert!(waits, "the other has no room yet");
+    drain(&full);
+    for queue in [&full, &ready] {
+        assert!(queue.ledger().balances() && queue.ledger().dropped_rows() == 0);
+    }
+    assert_eq!((full.ledger().delivered, ready.ledger().delivered), (2 * ROWS, ROWS));
+}

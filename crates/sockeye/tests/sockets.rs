@@ -202,6 +202,9 @@ fn thirty_thousand_sockets_come_whole_in_several_envelopes() {
     numbers.sort_unstable();
     assert_eq!((own.len(), distinct(&own)), (30_004, 30_004));
     assert!(numbers.into_iter().eq(1..=30_004));
+    let times: std::collections::BTreeSet<_> =
+        own.iter().map(|row| number(row, "timestamp_ns")).collect();
+    assert_eq!(times.len(), 1, "one moment for all readers of a namespace");
 }
 
 #[test]
