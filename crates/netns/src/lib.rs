@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod census;
 mod container;
 #[cfg(test)]
 mod fake;
@@ -21,6 +22,7 @@ mod scan;
 mod sockstat;
 mod watch;
 
+pub use census::Census;
 pub use container::{Container, Runtime};
 pub use label::DEFAULT_NAME;
 pub use netns::{Netns, Origin};

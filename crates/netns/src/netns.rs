@@ -65,7 +65,8 @@ impl Netns {
         self.origins.contains(&Origin::Own)
     }
 
-    pub(crate) fn proc_root(&self) -> &Path {
+    /// Where procfs is mounted.
+    pub fn proc_root(&self) -> &Path {
         &self.options.proc_root
     }
 

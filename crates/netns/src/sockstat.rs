@@ -24,6 +24,9 @@ pub struct SockStat {
     pub time_wait: u32,
     /// Orphans of both families, **of the whole host**: the kernel keeps one count for all namespaces.
     pub orphans: u32,
+    /// Sockets of every kind, those of other protocols and those that no protocol counts included; sockets that the
+    /// kernel itself opened may be left out.
+    pub used: u32,
 }
 
 /// Why the counters could not be read.
@@ -58,6 +61,7 @@ impl SockStat {
             tcp6_inuse,
             time_wait: field(sockstat, "TCP:", "tw")?,
             orphans: field(sockstat, "TCP:", "orphan")?,
+            used: field(sockstat, "sockets:", "used")?,
         })
     }
 }
@@ -132,13 +136,15 @@ mod tests {
 
     #[test]
     fn the_counters_are_read_from_both_files() {
-        let expected = SockStat { tcp_inuse: 5, tcp6_inuse: 2, time_wait: 32, orphans: 1 };
+        let expected =
+            SockStat { tcp_inuse: 5, tcp6_inuse: 2, time_wait: 32, orphans: 1, used: 290 };
         assert_eq!(SockStat::parse(SOCKSTAT, Some(SOCKSTAT6)), Some(expected));
     }
 
     #[test]
     fn without_ipv6_there_are_no_ipv6_sockets() {
-        let expected = SockStat { tcp_inuse: 5, tcp6_inuse: 0, time_wait: 32, orphans: 1 };
+        let expected =
+            SockStat { tcp_inuse: 5, tcp6_inuse: 0, time_wait: 32, orphans: 1, used: 290 };
         assert_eq!(SockStat::parse(SOCKSTAT, None), Some(expected));
     }
 
@@ -147,12 +153,13 @@ mod tests {
         for (sockstat, sockstat6) in [
             ("", "TCP6: inuse 2\n"),
             ("UDP: inuse 4 mem 2\n", "TCP6: inuse 2\n"),
-            ("TCP: inuse 5 orphan 1 alloc 6 mem 3\n", "TCP6: inuse 2\n"),
-            ("TCP: inuse 5 tw 0 alloc 6 mem 3\n", "TCP6: inuse 2\n"),
-            ("TCP: inuse\n", "TCP6: inuse 2\n"),
-            ("TCP: inuse -1 orphan 1 tw 32\n", "TCP6: inuse 2\n"),
-            ("TCP: inuse 5 orphan 1 tw 32\n", "UDP6: inuse 2\n"),
-            ("TCP: inuse 5 orphan 1 tw 32\n", ""),
+            ("sockets: used 9\nTCP: inuse 5 orphan 1 alloc 6 mem 3\n", "TCP6: inuse 2\n"),
+            ("sockets: used 9\nTCP: inuse 5 tw 0 alloc 6 mem 3\n", "TCP6: inuse 2\n"),
+            ("sockets: used 9\nTCP: inuse\n", "TCP6: inuse 2\n"),
+            ("sockets: used 9\nTCP: inuse -1 orphan 1 tw 32\n", "TCP6: inuse 2\n"),
+            ("TCP: inuse 5 orphan 1 tw 32\n", "TCP6: inuse 2\n"),
+            ("sockets: used 9\nTCP: inuse 5 orphan 1 tw 32\n", "UDP6: inuse 2\n"),
+            ("sockets: used 9\nTCP: inuse 5 orphan 1 tw 32\n", ""),
         ] {
             assert_eq!(
                 SockStat::parse(sockstat.as_bytes(), Some(sockstat6.as_bytes())),
@@ -160,7 +167,10 @@ mod tests {
                 "{sockstat}"
             );
         }
-        assert_eq!(SockStat::parse(b"TCP: inuse \xff orphan 1 tw 32\n", None), None);
+        assert_eq!(
+            SockStat::parse(b"sockets: used 9\nTCP: inuse \xff orphan 1 tw 32\n", None),
+            None
+        );
     }
 
     #[test]
@@ -185,7 +195,11 @@ mod tests {
         for (pid, inuse) in [(7, 1), (8, 2)] {
             let net = fake.root().join(pid.to_string()).join("net");
             fs::create_dir(&net).unwrap();
-            fs::write(net.join("sockstat"), format!("TCP: inuse {inuse} orphan 0 tw 0\n")).unwrap();
+            fs::write(
+                net.join("sockstat"),
+                format!("sockets: used 9\nTCP: inuse {inuse} orphan 0 tw 0\n"),
+            )
+            .unwrap();
         }
         let home = NetnsFd::open("/proc/thread-self/ns/net").unwrap();
         assert_eq!(sockstat_of(pod, &home).unwrap().tcp_inuse, 1);
