@@ -51,27 +51,33 @@ pub struct BadAttr;
 
 impl<'a> Attrs<'a> {
     /// Cuts the bytes behind a fixed header.
+    #[inline(always)]
     pub fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
+    }
+
+    /// The next one, and where its payload lies in the `all` bytes that these attributes had when they were new.
+    #[inline(always)]
+    pub(crate) fn next_at(&mut self, all: usize) -> Option<Result<(usize, Attr<'a>), BadAttr>> {
+        let at = all - self.0.len() + HEADER_BYTES;
+        self.next().map(|attr| attr.map(|attr| (at, attr)))
     }
 }
 
 impl<'a> Iterator for Attrs<'a> {
     type Item = Result<Attr<'a>, BadAttr>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
         let all = std::mem::take(&mut self.0);
-        let (Some(len), Some(raw_nr)) = (u16_ne(all, 0), u16_ne(all, 2)) else {
-            return Some(Err(BadAttr));
+        let Some((header, _)) = all.split_first_chunk::<HEADER_BYTES>() else {
+            return if all.is_empty() { None } else { Some(Err(BadAttr)) };
         };
+        let (len, raw_nr) = (u16_ne(header, 0).unwrap_or(0), u16_ne(header, 2).unwrap_or(0));
         let len = usize::from(len);
         let Some(payload) = all.get(HEADER_BYTES..len) else { return Some(Err(BadAttr)) };
         // The next one starts at a multiple of four; the last one's padding may be missing.
-        self.0 = all.get(len.next_multiple_of(4)..).unwrap_or_default();
+        self.0 = all.get(((len + 3) & !3)..).unwrap_or_default();
         Some(Ok(Attr { nr: raw_nr & NLA_TYPE_MASK, payload }))
     }
 }
@@ -98,6 +104,7 @@ impl AttrSet {
     pub const NONE: Self = Self(0);
 
     /// The set of one attribute number.
+    #[inline]
     pub const fn of(nr: u16) -> Self {
         Self(mask(&[nr]))
     }
@@ -105,16 +112,18 @@ impl AttrSet {
     /// Whether the attribute `nr` is in the set; false for numbers that no set can hold.
     #[inline]
     pub fn contains(self, nr: u16) -> bool {
-        1u32.checked_shl(u32::from(nr)).is_some_and(|bit| self.0 & bit != 0)
+        nr < 32 && self.0 >> nr & 1 != 0
     }
 
     /// What is in both.
+    #[inline]
     #[must_use]
-    pub fn intersection(self, other: Self) -> Self {
+    pub const fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
     /// What is in either.
+    #[inline]
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)

@@ -13,7 +13,12 @@ macro_rules! view {
             pub const BYTES: usize = $bytes;
 
             /// Views an attribute's payload; what a short one lacks is absent.
+            #[inline(always)]
             pub fn new(bytes: &'a [u8]) -> Self { Self(bytes) }
+
+            /// The bytes, where they are exactly the struct: then no field is absent.
+            #[inline(always)]
+            pub fn whole(&self) -> Option<&'a [u8; $bytes]> { self.0.try_into().ok() }
 
             $(
                 #[doc = $field_doc]

@@ -1,5 +1,6 @@
 //! `struct inet_diag_msg` and its attributes as one borrowed view (`include/uapi/linux/inet_diag.h`).
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::attrs::{AttrSet, Attrs, nr};
@@ -20,28 +21,18 @@ pub const AF_INET: u8 = 2;
 pub const AF_INET6: u8 = 10;
 
 /// One socket as the kernel described it. Attributes outside the wanted set are skipped.
-#[derive(Copy, Clone, Debug)]
+#[derive(Copy, Clone)]
 pub struct InetDiag<'a> {
     msg: &'a [u8; MSG_BYTES],
-    attributes: u32,
+    rest: &'a [u8],
     unknown_attributes: u16,
-    info: Option<&'a [u8]>,
-    meminfo: Option<&'a [u8]>,
-    skmeminfo: Option<&'a [u8]>,
-    cong: Option<&'a [u8]>,
-    vegas: Option<&'a [u8]>,
-    dctcp: Option<&'a [u8]>,
-    bbr: Option<&'a [u8]>,
-    ulp: Option<&'a [u8]>,
-    tos: Option<u8>,
-    tclass: Option<u8>,
-    shutdown: Option<u8>,
-    ipv6_only: Option<u8>,
-    mark: Option<u32>,
-    class_id: Option<u32>,
-    cgroup_id: Option<u64>,
-    sockopt: Option<u16>,
+    /// Where each attribute's payload lies in `rest`, by number. To keep one is a store, without a branch on its number;
+    /// what is in it is read when somebody asks. Small, since rows are copied.
+    places: [Place; PLACES],
 }
+
+/// Offset of a payload in units of four bytes, and above it the length; 0 is none, since a header comes first.
+type Place = u32;
 
 /// Why a message is no socket.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -63,6 +54,17 @@ pub enum Address<'a> {
     V6(&'a [u8; 16]),
 }
 
+/// Without the bytes of attributes: among them may be a secret key, which nobody reads.
+impl fmt::Debug for InetDiag<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InetDiag")
+            .field("msg", self.msg)
+            .field("attributes", &self.attributes())
+            .field("unknown_attributes", &self.unknown_attributes)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'a> InetDiag<'a> {
     /// Views the payload of one message and reads the attributes in `wanted`.
     ///
@@ -71,76 +73,44 @@ impl<'a> InetDiag<'a> {
     #[inline]
     pub fn parse(payload: &'a [u8], wanted: AttrSet) -> Result<Self, DiagError> {
         let (msg, rest) = payload.split_first_chunk::<MSG_BYTES>().ok_or(DiagError::Short)?;
-        let mut socket = Self {
-            msg,
-            attributes: 0,
-            unknown_attributes: 0,
-            info: None,
-            meminfo: None,
-            skmeminfo: None,
-            cong: None,
-            vegas: None,
-            dctcp: None,
-            bbr: None,
-            ulp: None,
-            tos: None,
-            tclass: None,
-            shutdown: None,
-            ipv6_only: None,
-            mark: None,
-            class_id: None,
-            cgroup_id: None,
-            sockopt: None,
-        };
+        let mut socket = Self { msg, rest, unknown_attributes: 0, places: [0; PLACES] };
         if !matches!(socket.family(), AF_INET | AF_INET6) {
             return Err(DiagError::Family(socket.family()));
         }
-        for attr in Attrs::new(rest) {
-            let attr = attr.map_err(|_| DiagError::Attribute)?;
-            socket.take(attr.nr, attr.payload, wanted);
+        let wanted = wanted.intersection(KEPT).union(AttrSet::of(nr::SKV6ONLY));
+        let mut attrs = Attrs::new(rest);
+        while let Some(attr) = attrs.next_at(rest.len()) {
+            let (at, attr) = attr.map_err(|_| DiagError::Attribute)?;
+            if wanted.contains(attr.nr)
+                && let Some(place) = socket.places.get_mut(usize::from(attr.nr))
+            {
+                let at = u16::try_from(at / 4).map_err(|_| DiagError::Attribute)?;
+                #[expect(clippy::cast_possible_truncation, reason = "nla_len is u16")]
+                let len = attr.payload.len() as u32;
+                *place = len << 16 | u32::from(at);
+            } else {
+                let unknown = u16::from(attr.nr > nr::SOCKOPT);
+                socket.unknown_attributes = socket.unknown_attributes.saturating_add(unknown);
+            }
         }
         Ok(socket)
-    }
-
-    #[inline]
-    fn take(&mut self, number: u16, payload: &'a [u8], wanted: AttrSet) {
-        if !wanted.contains(number) && number != nr::SKV6ONLY {
-            let unknown = u16::from(number > nr::SOCKOPT);
-            self.unknown_attributes = self.unknown_attributes.saturating_add(unknown);
-            return;
-        }
-        let whole = match number {
-            nr::MEMINFO => struct_of(&mut self.meminfo, payload, MemInfo::BYTES),
-            nr::INFO => struct_of(&mut self.info, payload, 0),
-            nr::VEGASINFO => struct_of(&mut self.vegas, payload, VegasInfo::BYTES),
-            nr::CONG => struct_of(&mut self.cong, until_zero(payload), 0),
-            nr::TOS => scalar(&mut self.tos, payload.first().copied()),
-            nr::TCLASS => scalar(&mut self.tclass, payload.first().copied()),
-            nr::SKMEMINFO => struct_of(&mut self.skmeminfo, payload, SkMemInfo::BYTES),
-            nr::SHUTDOWN => scalar(&mut self.shutdown, payload.first().copied()),
-            nr::DCTCPINFO => struct_of(&mut self.dctcp, payload, DctcpInfo::BYTES),
-            nr::SKV6ONLY => scalar(&mut self.ipv6_only, payload.first().copied()),
-            nr::MARK => scalar(&mut self.mark, u32_ne(payload, 0)),
-            nr::BBRINFO => struct_of(&mut self.bbr, payload, BbrInfo::BYTES),
-            nr::CLASS_ID => scalar(&mut self.class_id, u32_ne(payload, 0)),
-            nr::ULP_INFO => struct_of(&mut self.ulp, payload, 0),
-            nr::CGROUP_ID => scalar(&mut self.cgroup_id, u64_ne(payload, 0)),
-            nr::SOCKOPT => scalar(&mut self.sockopt, array(payload, 0).map(u16::from_le_bytes)),
-            _ => return,
-        };
-        let bit = 1 << number;
-        self.attributes = if whole { self.attributes | bit } else { self.attributes & !bit };
     }
 
     /// The wanted attributes that came whole, a bit each at its `INET_DIAG_*` number.
     ///
     /// An old kernel's shorter struct is read as far as it goes and has no bit: with the bit, a field that is missing
     /// later means that it was 0. `INFO`, `CONG` and `ULP_INFO` have no fixed length and always have theirs.
+    #[inline]
     pub fn attributes(&self) -> u32 {
-        self.attributes
+        let mut bits = 0;
+        for (number, (place, least)) in self.places.iter().zip(&LEAST_PLACES).enumerate() {
+            bits |= if place >= least { 1 << number } else { 0 };
+        }
+        bits
     }
 
     /// Attributes with numbers beyond those known here.
+    #[inline]
     pub fn unknown_attributes(&self) -> u16 {
         self.unknown_attributes
     }
@@ -238,82 +208,118 @@ impl<'a> InetDiag<'a> {
     /// `INET_DIAG_INFO`.
     #[inline]
     pub fn info(&self) -> Option<TcpInfo<'a>> {
-        self.info.map(TcpInfo::new)
+        self.came::<{ nr::INFO }>().map(TcpInfo::new)
     }
 
     /// `INET_DIAG_MEMINFO`.
+    #[inline]
     pub fn meminfo(&self) -> Option<MemInfo<'a>> {
-        self.meminfo.map(MemInfo::new)
+        self.came::<{ nr::MEMINFO }>().map(MemInfo::new)
     }
 
     /// `INET_DIAG_SKMEMINFO`.
+    #[inline]
     pub fn skmeminfo(&self) -> Option<SkMemInfo<'a>> {
-        self.skmeminfo.map(SkMemInfo::new)
+        self.came::<{ nr::SKMEMINFO }>().map(SkMemInfo::new)
     }
 
     /// `INET_DIAG_CONG`, the congestion control's name without the terminating zero.
+    #[inline]
     pub fn cong(&self) -> Option<&'a [u8]> {
-        self.cong
+        self.came::<{ nr::CONG }>().map(until_zero)
     }
 
     /// `INET_DIAG_VEGASINFO`.
+    #[inline]
     pub fn vegas(&self) -> Option<VegasInfo<'a>> {
-        self.vegas.map(VegasInfo::new)
+        self.came::<{ nr::VEGASINFO }>().map(VegasInfo::new)
     }
 
     /// `INET_DIAG_DCTCPINFO`.
+    #[inline]
     pub fn dctcp(&self) -> Option<DctcpInfo<'a>> {
-        self.dctcp.map(DctcpInfo::new)
+        self.came::<{ nr::DCTCPINFO }>().map(DctcpInfo::new)
     }
 
     /// `INET_DIAG_BBRINFO`.
+    #[inline]
     pub fn bbr(&self) -> Option<BbrInfo<'a>> {
-        self.bbr.map(BbrInfo::new)
+        self.came::<{ nr::BBRINFO }>().map(BbrInfo::new)
     }
 
     /// `INET_DIAG_ULP_INFO`.
+    #[inline]
     pub fn ulp(&self) -> Option<Ulp<'a>> {
-        self.ulp.map(Ulp::new)
+        self.came::<{ nr::ULP_INFO }>().map(Ulp::new)
     }
 
     /// `INET_DIAG_TOS`.
+    #[inline]
     pub fn tos(&self) -> Option<u8> {
-        self.tos
+        self.payload::<{ nr::TOS }>().first().copied()
     }
 
     /// `INET_DIAG_TCLASS`, IPv6.
+    #[inline]
     pub fn tclass(&self) -> Option<u8> {
-        self.tclass
+        self.payload::<{ nr::TCLASS }>().first().copied()
     }
 
     /// `INET_DIAG_SHUTDOWN`: bit 0 receive, bit 1 send.
+    #[inline]
     pub fn shutdown(&self) -> Option<u8> {
-        self.shutdown
+        self.payload::<{ nr::SHUTDOWN }>().first().copied()
     }
 
     /// `INET_DIAG_SKV6ONLY`.
+    #[inline]
     pub fn ipv6_only(&self) -> Option<u8> {
-        self.ipv6_only
+        self.payload::<{ nr::SKV6ONLY }>().first().copied()
     }
 
     /// `INET_DIAG_MARK`; needs `CAP_NET_ADMIN`.
+    #[inline]
     pub fn mark(&self) -> Option<u32> {
-        self.mark
+        u32_ne(self.payload::<{ nr::MARK }>(), 0)
     }
 
     /// `INET_DIAG_CLASS_ID`.
+    #[inline]
     pub fn class_id(&self) -> Option<u32> {
-        self.class_id
+        u32_ne(self.payload::<{ nr::CLASS_ID }>(), 0)
     }
 
     /// `INET_DIAG_CGROUP_ID`: inode of the cgroup v2 directory.
+    #[inline]
     pub fn cgroup_id(&self) -> Option<u64> {
-        self.cgroup_id
+        u64_ne(self.payload::<{ nr::CGROUP_ID }>(), 0)
     }
 
     /// `INET_DIAG_SOCKOPT`: the bit-fields of `struct inet_diag_sockopt`, first byte lowest.
+    #[inline]
     pub fn sockopt(&self) -> Option<u16> {
-        self.sockopt
+        array(self.payload::<{ nr::SOCKOPT }>(), 0).map(u16::from_le_bytes)
+    }
+
+    /// Whether a wanted attribute came, whole or not.
+    #[inline(always)]
+    pub fn has(&self, nr: u16) -> bool {
+        self.places.get(usize::from(nr)).is_some_and(|place| *place != 0)
+    }
+
+    /// The payload of an attribute that came.
+    #[inline(always)]
+    fn came<const NR: u16>(&self) -> Option<&'a [u8]> {
+        const { assert!((NR as usize) < PLACES) };
+        let place = *self.places.get(NR as usize)?;
+        let (at, len) = ((place & 0xffff) as usize * 4, (place >> 16) as usize);
+        if place == 0 { None } else { self.rest.get(at..at + len) }
+    }
+
+    /// The payload of an attribute, empty where it did not come.
+    #[inline(always)]
+    fn payload<const NR: u16>(&self) -> &'a [u8] {
+        self.came::<NR>().unwrap_or_default()
     }
 
     #[inline(always)]
@@ -351,20 +357,42 @@ impl<'a> Address<'a> {
     }
 }
 
-/// Keeps a struct's bytes; whether they are at least `bytes`.
-#[inline(always)]
-fn struct_of<'a>(place: &mut Option<&'a [u8]>, payload: &'a [u8], bytes: usize) -> bool {
-    *place = Some(payload);
-    payload.len() >= bytes
-}
+/// One for each number below 32: an index that was compared with the set needs no second comparison.
+const PLACES: usize = 32;
 
-/// Keeps a value; whether there is one.
-#[inline(always)]
-fn scalar<T>(place: &mut Option<T>, value: Option<T>) -> bool {
-    let whole = value.is_some();
-    *place = value;
-    whole
-}
+/// Those that are kept where they are wanted.
+const KEPT: AttrSet = AttrSet::ALL;
+
+/// The smallest place of an attribute that came whole.
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+static LEAST_PLACES: [Place; PLACES] = {
+    let mut places = [1; PLACES];
+    let mut i = 0;
+    while i < LEAST_BYTES.len() {
+        let (number, bytes) = LEAST_BYTES[i];
+        places[number as usize] = bytes << 16 | 1;
+        i += 1;
+    }
+    places
+};
+
+/// Bytes of the attributes that have a length of their own.
+#[expect(clippy::cast_possible_truncation, reason = "a few bytes")]
+const LEAST_BYTES: [(u16, u32); 13] = [
+    (nr::MEMINFO, MemInfo::BYTES as u32),
+    (nr::VEGASINFO, VegasInfo::BYTES as u32),
+    (nr::TOS, 1),
+    (nr::TCLASS, 1),
+    (nr::SKMEMINFO, SkMemInfo::BYTES as u32),
+    (nr::SHUTDOWN, 1),
+    (nr::DCTCPINFO, DctcpInfo::BYTES as u32),
+    (nr::SKV6ONLY, 1),
+    (nr::MARK, 4),
+    (nr::BBRINFO, BbrInfo::BYTES as u32),
+    (nr::CLASS_ID, 4),
+    (nr::CGROUP_ID, 8),
+    (nr::SOCKOPT, 2),
+];
 
 #[cfg(test)]
 mod tests {

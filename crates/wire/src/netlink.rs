@@ -85,6 +85,7 @@ impl<'a> Messages<'a> {
         Self { chunk, offset: 0 }
     }
 
+    #[inline(always)]
     fn cut(&self, rest: &'a [u8]) -> Result<(Message<'a>, usize), FrameError> {
         let offset = self.offset;
         let header = rest.first_chunk::<HEADER_BYTES>().ok_or(FrameError::Header { offset })?;
@@ -114,8 +115,7 @@ impl<'a> Iterator for Messages<'a> {
         match self.cut(rest) {
             Ok((message, end)) => {
                 // Messages start at multiples of four; the padding is not part of nlmsg_len, and may be missing at the end.
-                self.offset =
-                    self.offset.saturating_add(end.next_multiple_of(4)).min(self.chunk.len());
+                self.offset = (self.offset + ((end + 3) & !3)).min(self.chunk.len());
                 Some(Ok(message))
             }
             Err(error) => {

@@ -27,16 +27,25 @@ pub struct Field {
 
 impl<'a> TcpInfo<'a> {
     /// Views the payload of `INET_DIAG_INFO`.
+    #[inline(always)]
     pub fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
+    /// The bytes, where they are exactly those that are known here: then no field is absent.
+    #[inline(always)]
+    pub fn whole(&self) -> Option<&'a [u8; KNOWN_BYTES]> {
+        self.0.try_into().ok()
+    }
+
     /// Bytes that the kernel delivered.
+    #[inline]
     pub fn delivered_bytes(&self) -> usize {
         self.0.len()
     }
 
     /// Bytes at the end that this table does not know.
+    #[inline]
     pub fn unknown_bytes(&self) -> usize {
         self.0.len().saturating_sub(KNOWN_BYTES)
     }

@@ -4,6 +4,10 @@ use std::fmt;
 
 /// `TCP_TIME_WAIT`: its rows carry no attributes but MARK.
 pub const TIME_WAIT: u8 = 6;
+/// `TCP_FIN_WAIT2`: a socket, or a mini-socket that it left behind.
+pub const FIN_WAIT2: u8 = 5;
+/// `TCP_CLOSE`: what sockets that are bound and neither listen nor connect are shown as.
+pub const CLOSE: u8 = 7;
 /// `TCP_LISTEN`: rqueue and wqueue are the accept backlog and its limit.
 pub const LISTEN: u8 = 10;
 
@@ -22,6 +26,47 @@ impl StateSet {
 
     /// Every state.
     pub const ALL: Self = Self(ALL);
+
+    /// Only listeners.
+    pub const LISTENING: Self = Self(LISTENING);
+
+    /// Listeners, and sockets that are bound and neither listen nor connect: what lies in tables of its own, so that
+    /// asking for it alone walks no connections.
+    pub const UNCONNECTED: Self = Self(LISTENING | BOUND_INACTIVE);
+
+    /// Every state that a socket is in which `sockstat` counts as in use, `TCP_CLOSE` left out.
+    pub const IN_USE: Self = Self(0xffe & !BUCKET & !bit(7));
+
+    /// States of mini-sockets, which `sockstat` counts as `tw`: `TIME_WAIT`, and `FIN_WAIT2` of sockets that were closed.
+    pub const TIME_WAITERS: Self = Self(bit(5) | bit(6));
+
+    /// Only sockets that are bound and neither listen nor connect. They are shown as `TCP_CLOSE`.
+    pub const BOUND_INACTIVE: Self = Self(BOUND_INACTIVE);
+
+    /// Connections that a listener has not made yet; no counter knows of them.
+    pub const REQUESTS: Self = Self(bit(3));
+
+    /// What is in either.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Whether there is something in both.
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Whether `other` holds all that is in this one.
+    pub const fn is_within(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
 
     /// The bits for `idiag_states`.
     pub fn bits(self) -> u32 {
@@ -93,6 +138,8 @@ const NAMES: [&str; 14] = [
 /// 1 to 11, and `TCP_BOUND_INACTIVE` (6.8+; older kernels ignore the bit).
 const ALL: u32 = 0xffe | bit(13);
 const BUCKET: u32 = bit(3) | bit(6);
+const LISTENING: u32 = bit(10);
+const BOUND_INACTIVE: u32 = bit(13);
 const CONNECTED: u32 = ALL & !(bit(7) | bit(10) | bit(13));
 
 const WORDS: [(&str, u32); 24] = [

@@ -103,8 +103,10 @@ impl<'a> Ulp<'a> {
 }
 
 /// A kernel string: the bytes before the first zero.
+#[inline(always)]
 pub(crate) fn until_zero(bytes: &[u8]) -> &[u8] {
-    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+    let end = bytes.iter().position(|byte| *byte == 0);
+    end.and_then(|end| bytes.get(..end)).unwrap_or(bytes)
 }
 
 fn nested(bytes: Option<&[u8]>, nr: u16) -> Option<&[u8]> {
