@@ -146,9 +146,9 @@ macro_rules! columns {
         columns! { @table $($dh)* $($sh)* $($dt)* $($st)* }
         columns! { @record $($dh)* $($sh)* $($dt)* $($st)* }
         columns! { @walk dump_head: DumpContext<'_>, "The columns before a socket's own that are constant for a dump."; $($dh)* }
-        columns! { @walk socket_head: SocketRow<'_>, "Most of a socket's own columns."; $($sh)* }
+        columns! { @walk socket_head: SocketView<'_>, "Most of a socket's own columns."; $($sh)* }
         columns! { @walk dump_tail: DumpContext<'_>, "Sockeye's own columns that are constant for a dump."; $($dt)* }
-        columns! { @walk socket_tail: SocketRow<'_>, "Sockeye's own columns of a socket."; $($st)* }
+        columns! { @walk socket_tail: SocketView<'_>, "Sockeye's own columns of a socket."; $($st)* }
     };
     (@table $($number:literal $name:ident: $kind:tt, $presence:expr, $meaning:ident, $unit:literal, $text:literal => $accessor:expr;)*) => {
         /// Each column's place in the table, by its name.
@@ -180,8 +180,8 @@ macro_rules! columns {
         #[doc = $doc]
         #[expect(clippy::indexing_slicing, reason = "an Index is a place in the table")]
         #[inline(always)]
-        pub(crate) fn $walk<V: Visit>(context: &$context, selection: &Selection, visit: &mut V) {
-            $(if selection.contains(Index::$name as usize)
+        pub(crate) fn $walk<V: Visit>(context: &$context, columns: &impl Columns, visit: &mut V) {
+            $(if columns.has(Index::$name as usize)
                 && let Some(value) = apply(context, $accessor)
                 && (const { COLUMNS[Index::$name as usize].presence.allows_zero() } || !is_default(&value))
             {

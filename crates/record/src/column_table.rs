@@ -1,5 +1,5 @@
 // The one table of columns. A line: number, name, type, presence, meaning, unit, text, and where the value comes from
-// (`d`: the DumpContext, `r`: the SocketRow). Lines are in the order of their numbers, since that is the order in which
+// (`d`: the DumpContext, `r`: the SocketView). Lines are in the order of their numbers, since that is the order in which
 // protobuf's encoders write. After a change: `cargo xtask gen`, which reads this file by itself.
 columns! {
     dump_head {
@@ -65,10 +65,10 @@ columns! {
         1015 inet_diag_msg_wqueue: u32, Always, Plain, "bytes", "Written and not acknowledged; for LISTEN the limit of the accept backlog." => |r| Some(r.socket.wqueue());
         1016 inet_diag_msg_uid: u32, Always, Plain, "", "User that owns the socket." => |r| Some(r.socket.uid());
         1017 inet_diag_msg_inode: u32, Always, Plain, "", "Inode of the socket's file; 0 when no file holds it." => |r| Some(r.socket.inode());
-        1101 mem_info_rmem: u32, Attr(nr::MEMINFO), Plain, "bytes", "Receive queue." => |r| r.socket.meminfo()?.rmem();
-        1102 mem_info_wmem: u32, Attr(nr::MEMINFO), Plain, "bytes", "Write queue." => |r| r.socket.meminfo()?.wmem();
-        1103 mem_info_fmem: u32, Attr(nr::MEMINFO), Plain, "bytes", "Forward allocation." => |r| r.socket.meminfo()?.fmem();
-        1104 mem_info_tmem: u32, Attr(nr::MEMINFO), Plain, "bytes", "Send queue in flight." => |r| r.socket.meminfo()?.tmem();
+        1101 mem_info_rmem: u32, Attr(nr::MEMINFO), Plain, "bytes", "Receive queue." => |r| r.meminfo?.rmem();
+        1102 mem_info_wmem: u32, Attr(nr::MEMINFO), Plain, "bytes", "Write queue." => |r| r.meminfo?.wmem();
+        1103 mem_info_fmem: u32, Attr(nr::MEMINFO), Plain, "bytes", "Forward allocation." => |r| r.meminfo?.fmem();
+        1104 mem_info_tmem: u32, Attr(nr::MEMINFO), Plain, "bytes", "Send queue in flight." => |r| r.meminfo?.tmem();
         1201 tcp_info_state: u32, Info(1), State, "", "TCP state, as tcp_info has it." => |r| r.info?.state().map(u32::from);
         1202 tcp_info_ca_state: u32, Info(2), CaState, "", "Congestion state: 0 open, 1 disorder, 2 CWR, 3 recovery, 4 loss." => |r| r.info?.ca_state().map(u32::from);
         1203 tcp_info_retransmits: u32, Info(3), Plain, "", "Unanswered RTO retransmits now." => |r| r.info?.retransmits().map(u32::from);
@@ -130,34 +130,34 @@ columns! {
         1263 tcp_info_total_rto: u32, Info(242), Plain, "", "RTO timeouts in all." => |r| r.info?.total_rto().map(u32::from);
         1264 tcp_info_total_rto_recoveries: u32, Info(244), Plain, "", "RTO recoveries in all." => |r| r.info?.total_rto_recoveries().map(u32::from);
         1265 tcp_info_total_rto_time: u32, Info(248), Plain, "ms", "In RTO recovery in all." => |r| r.info?.total_rto_time_ms();
-        1300 congestion_algorithm_string: str, NonZero, Plain, "", "Congestion control by the kernel's name." => |r| kernel_text(r.socket.cong()?);
-        1301 congestion_algorithm_enum: algorithm, NonZero, Plain, "", "Congestion control as an enum, where it has a value." => |r| algorithm::number(r.socket.cong()?);
+        1300 congestion_algorithm_string: str, NonZero, Plain, "", "Congestion control by the kernel's name." => |r| algorithm::text(r.cong?);
+        1301 congestion_algorithm_enum: algorithm, NonZero, Plain, "", "Congestion control as an enum, where it has a value." => |r| algorithm::number(r.cong?);
         1401 type_of_service: u32, Attr(nr::TOS), Plain, "", "IPv4 type of service." => |r| r.socket.tos().map(u32::from);
         1402 traffic_class: u32, Attr(nr::TCLASS), Plain, "", "IPv6 traffic class." => |r| r.socket.tclass().map(u32::from);
-        1501 sk_mem_info_rmem_alloc: u32, Attr(nr::SKMEMINFO), Plain, "bytes", "Receive queue." => |r| r.socket.skmeminfo()?.rmem_alloc();
-        1502 sk_mem_info_rcv_buf: u32, Attr(nr::SKMEMINFO), Plain, "bytes", "Receive buffer limit." => |r| r.socket.skmeminfo()?.rcvbuf();
-        1503 sk_mem_info_wmem_alloc: u32, Attr(nr::SKMEMINFO), Plain, "bytes", "Send queue in flight." => |r| r.socket.skmeminfo()?.wmem_alloc();
-        1504 sk_mem_info_snd_buf: u32, Attr(nr::SKMEMINFO), Plain, "bytes", "Send buffer limit." => |r| r.socket.skmeminfo()?.sndbuf();
-        1505 sk_mem_info_fwd_alloc: u32, Attr(nr::SKMEMINFO), Plain, "bytes", "Forward allocation." => |r| r.socket.skmeminfo()?.fwd_alloc();
-        1506 sk_mem_info_wmem_queued: u32, Attr(nr::SKMEMINFO), Plain, "bytes", "Send queue." => |r| r.socket.skmeminfo()?.wmem_queued();
-        1507 sk_mem_info_optmem: u32, Attr(nr::SKMEMINFO), Plain, "bytes", "Options." => |r| r.socket.skmeminfo()?.optmem();
-        1508 sk_mem_info_backlog: u32, Attr(nr::SKMEMINFO), Plain, "bytes", "Backlog queue." => |r| r.socket.skmeminfo()?.backlog();
-        1509 sk_mem_info_drops: u32, Attr(nr::SKMEMINFO), Plain, "packets", "Dropped." => |r| r.socket.skmeminfo()?.drops();
+        1501 sk_mem_info_rmem_alloc: u32, Attr(nr::SKMEMINFO), Plain, "bytes", "Receive queue." => |r| r.skmeminfo?.rmem_alloc();
+        1502 sk_mem_info_rcv_buf: u32, Attr(nr::SKMEMINFO), Plain, "bytes", "Receive buffer limit." => |r| r.skmeminfo?.rcvbuf();
+        1503 sk_mem_info_wmem_alloc: u32, Attr(nr::SKMEMINFO), Plain, "bytes", "Send queue in flight." => |r| r.skmeminfo?.wmem_alloc();
+        1504 sk_mem_info_snd_buf: u32, Attr(nr::SKMEMINFO), Plain, "bytes", "Send buffer limit." => |r| r.skmeminfo?.sndbuf();
+        1505 sk_mem_info_fwd_alloc: u32, Attr(nr::SKMEMINFO), Plain, "bytes", "Forward allocation." => |r| r.skmeminfo?.fwd_alloc();
+        1506 sk_mem_info_wmem_queued: u32, Attr(nr::SKMEMINFO), Plain, "bytes", "Send queue." => |r| r.skmeminfo?.wmem_queued();
+        1507 sk_mem_info_optmem: u32, Attr(nr::SKMEMINFO), Plain, "bytes", "Options." => |r| r.skmeminfo?.optmem();
+        1508 sk_mem_info_backlog: u32, Attr(nr::SKMEMINFO), Plain, "bytes", "Backlog queue." => |r| r.skmeminfo?.backlog();
+        1509 sk_mem_info_drops: u32, Attr(nr::SKMEMINFO), Plain, "packets", "Dropped." => |r| r.skmeminfo?.drops();
         1600 shutdown_state: u32, Attr(nr::SHUTDOWN), Plain, "", "Bits: 1 receive shut down, 2 send shut down." => |r| r.socket.shutdown().map(u32::from);
-        1701 vegas_info_enabled: u32, Attr(nr::VEGASINFO), Plain, "", "1 while Vegas decides." => |r| r.socket.vegas()?.enabled();
-        1702 vegas_info_rtt_cnt: u32, Attr(nr::VEGASINFO), Plain, "", "RTT samples in this round." => |r| r.socket.vegas()?.rtt_cnt();
-        1703 vegas_info_rtt: u32, NonZero, Plain, "us", "Lowest round trip time of all; absent before the first sample." => |r| sampled(r.socket.vegas()?.rtt_us()?);
-        1704 vegas_info_min_rtt: u32, NonZero, Plain, "us", "Lowest round trip time of this round; absent before its first sample." => |r| sampled(r.socket.vegas()?.min_rtt_us()?);
-        1801 dctcp_info_enabled: u32, Attr(nr::DCTCPINFO), Plain, "", "1 while DCTCP decides." => |r| r.socket.dctcp()?.enabled().map(u32::from);
-        1802 dctcp_info_ce_state: u32, Attr(nr::DCTCPINFO), Plain, "", "Whether the last segment was CE-marked." => |r| r.socket.dctcp()?.ce_state().map(u32::from);
-        1803 dctcp_info_alpha: u32, Attr(nr::DCTCPINFO), Plain, "1/1024", "Share of marked bytes." => |r| r.socket.dctcp()?.alpha();
-        1804 dctcp_info_ab_ecn: u32, Attr(nr::DCTCPINFO), Plain, "bytes", "Acknowledged with marks." => |r| r.socket.dctcp()?.ab_ecn();
-        1805 dctcp_info_ab_tot: u32, Attr(nr::DCTCPINFO), Plain, "bytes", "Acknowledged." => |r| r.socket.dctcp()?.ab_tot();
-        1901 bbr_info_bw_lo: u32, Attr(nr::BBRINFO), Plain, "bytes/s", "Bandwidth estimate, low word." => |r| r.socket.bbr()?.bw_lo();
-        1902 bbr_info_bw_hi: u32, Attr(nr::BBRINFO), Plain, "bytes/s", "Bandwidth estimate, high word." => |r| r.socket.bbr()?.bw_hi();
-        1903 bbr_info_min_rtt: u32, NonZero, Plain, "us", "Lowest round trip time; absent before the first sample." => |r| sampled(r.socket.bbr()?.min_rtt_us()?);
-        1904 bbr_info_pacing_gain: u32, Attr(nr::BBRINFO), Plain, "1/256", "Pacing gain." => |r| r.socket.bbr()?.pacing_gain();
-        1905 bbr_info_cwnd_gain: u32, Attr(nr::BBRINFO), Plain, "1/256", "Window gain." => |r| r.socket.bbr()?.cwnd_gain();
+        1701 vegas_info_enabled: u32, Attr(nr::VEGASINFO), Plain, "", "1 while Vegas decides." => |r| r.vegas?.enabled();
+        1702 vegas_info_rtt_cnt: u32, Attr(nr::VEGASINFO), Plain, "", "RTT samples in this round." => |r| r.vegas?.rtt_cnt();
+        1703 vegas_info_rtt: u32, NonZero, Plain, "us", "Lowest round trip time of all; absent before the first sample." => |r| sampled(r.vegas?.rtt_us()?);
+        1704 vegas_info_min_rtt: u32, NonZero, Plain, "us", "Lowest round trip time of this round; absent before its first sample." => |r| sampled(r.vegas?.min_rtt_us()?);
+        1801 dctcp_info_enabled: u32, Attr(nr::DCTCPINFO), Plain, "", "1 while DCTCP decides." => |r| r.dctcp?.enabled().map(u32::from);
+        1802 dctcp_info_ce_state: u32, Attr(nr::DCTCPINFO), Plain, "", "Whether the last segment was CE-marked." => |r| r.dctcp?.ce_state().map(u32::from);
+        1803 dctcp_info_alpha: u32, Attr(nr::DCTCPINFO), Plain, "1/1024", "Share of marked bytes." => |r| r.dctcp?.alpha();
+        1804 dctcp_info_ab_ecn: u32, Attr(nr::DCTCPINFO), Plain, "bytes", "Acknowledged with marks." => |r| r.dctcp?.ab_ecn();
+        1805 dctcp_info_ab_tot: u32, Attr(nr::DCTCPINFO), Plain, "bytes", "Acknowledged." => |r| r.dctcp?.ab_tot();
+        1901 bbr_info_bw_lo: u32, Attr(nr::BBRINFO), Plain, "bytes/s", "Bandwidth estimate, low word." => |r| r.bbr?.bw_lo();
+        1902 bbr_info_bw_hi: u32, Attr(nr::BBRINFO), Plain, "bytes/s", "Bandwidth estimate, high word." => |r| r.bbr?.bw_hi();
+        1903 bbr_info_min_rtt: u32, NonZero, Plain, "us", "Lowest round trip time; absent before the first sample." => |r| sampled(r.bbr?.min_rtt_us()?);
+        1904 bbr_info_pacing_gain: u32, Attr(nr::BBRINFO), Plain, "1/256", "Pacing gain." => |r| r.bbr?.pacing_gain();
+        1905 bbr_info_cwnd_gain: u32, Attr(nr::BBRINFO), Plain, "1/256", "Window gain." => |r| r.bbr?.cwnd_gain();
         2001 class_id: u32, Attr(nr::CLASS_ID), Plain, "", "net_cls class or priority." => |r| r.socket.class_id();
         2002 sock_opt: u32, Attr(nr::SOCKOPT), Plain, "", "Bit-fields of struct inet_diag_sockopt, first byte lowest." => |r| r.socket.sockopt().map(u32::from);
         2103 c_group: u64, Attr(nr::CGROUP_ID), Plain, "", "Inode of the cgroup v2 directory." => |r| r.socket.cgroup_id();

@@ -10,8 +10,8 @@ use sockeye_wire::attrs::nr;
 
 use crate::algorithm;
 use crate::column::{Column, Kind, Meaning, Presence, apply, is_default, is_filled, unfilled};
-use crate::row::{DumpContext, SocketRow, finite_rate, finite_ssthresh, kernel_text, sampled};
-use crate::selection::Selection;
+use crate::row::{DumpContext, SocketView, finite_rate, finite_ssthresh, kernel_text, sampled};
+use crate::selection::{Columns, Selection};
 use crate::v1::XtcpFlatRecord;
 use crate::visit::{Recorded, Visit};
 

@@ -6,6 +6,7 @@ use sockeye_wire::tcp_state;
 use crate::column::Meaning;
 
 /// The name of `value` in a column of this meaning, or `None` where it has none.
+#[inline]
 pub(crate) fn name(meaning: Meaning, value: u64) -> Option<&'static str> {
     let list: &[&str] = match meaning {
         Meaning::Plain | Meaning::Address | Meaning::TimestampNs => return None,

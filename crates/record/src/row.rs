@@ -1,7 +1,9 @@
 //! A row: a borrowed view of one socket at one time, until it is encoded.
 
+use sockeye_wire::attrs::nr;
+use sockeye_wire::companions::{BbrInfo, DctcpInfo, MemInfo, SkMemInfo, VegasInfo};
 use sockeye_wire::inet_diag::InetDiag;
-use sockeye_wire::tcp_info::TcpInfo;
+use sockeye_wire::tcp_info::{KNOWN_BYTES, TcpInfo};
 use sockeye_wire::ulp::Ulp;
 
 /// What is the same for every row of one dump. Encoders turn it into bytes once and copy them.
@@ -41,14 +43,10 @@ pub struct DumpContext<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct SocketRow<'a> {
     /// What the kernel sent.
-    pub(crate) socket: &'a InetDiag<'a>,
-    pub(crate) info: Option<TcpInfo<'a>>,
-    pub(crate) ulp: Option<Ulp<'a>>,
-    pub(crate) record_counter: u64,
-    pub(crate) socket_fd: u64,
-    pub(crate) netlinker_id: u64,
-    /// [`COMPLETE`] and [`NSID`] of the column `attributes`; set by the encoder, which knows its columns and the dump.
-    pub(crate) flags: u64,
+    socket: &'a InetDiag<'a>,
+    record_counter: u64,
+    socket_fd: u64,
+    netlinker_id: u64,
 }
 
 impl<'a> SocketRow<'a> {
@@ -61,8 +59,82 @@ impl<'a> SocketRow<'a> {
         socket_fd: u64,
         netlinker_id: u64,
     ) -> Self {
-        let (info, ulp) = (socket.info(), socket.ulp());
-        Self { socket, info, ulp, record_counter, socket_fd, netlinker_id, flags: 0 }
+        Self { socket, record_counter, socket_fd, netlinker_id }
+    }
+
+    /// The structs of a socket that is as most are: they have the lengths that are known, and none is there that few have.
+    #[inline(always)]
+    pub(crate) fn common(&self) -> Option<Common<'a>> {
+        let socket = self.socket;
+        let (info, skmeminfo) = (socket.info()?.whole()?, socket.skmeminfo()?.whole()?);
+        let few = [nr::MEMINFO, nr::VEGASINFO, nr::DCTCPINFO, nr::ULP_INFO];
+        (!few.iter().any(|few| socket.has(*few))).then_some((info, skmeminfo))
+    }
+}
+
+/// What the columns of a socket are read from: the row with its attributes found.
+#[derive(Clone, Copy)]
+pub(crate) struct SocketView<'a> {
+    pub(crate) socket: &'a InetDiag<'a>,
+    pub(crate) info: Option<TcpInfo<'a>>,
+    pub(crate) skmeminfo: Option<SkMemInfo<'a>>,
+    pub(crate) cong: Option<&'a [u8]>,
+    pub(crate) bbr: Option<BbrInfo<'a>>,
+    pub(crate) meminfo: Option<MemInfo<'a>>,
+    pub(crate) vegas: Option<VegasInfo<'a>>,
+    pub(crate) dctcp: Option<DctcpInfo<'a>>,
+    pub(crate) ulp: Option<Ulp<'a>>,
+    pub(crate) record_counter: u64,
+    pub(crate) socket_fd: u64,
+    pub(crate) netlinker_id: u64,
+    /// [`COMPLETE`] and [`NSID`] of the column `attributes`, from the encoder, which knows its columns and the dump.
+    pub(crate) flags: u64,
+}
+
+/// The structs of a common row.
+pub(crate) type Common<'a> = (&'a [u8; KNOWN_BYTES], &'a [u8; SkMemInfo::BYTES]);
+
+impl<'a> SocketView<'a> {
+    #[inline(always)]
+    pub(crate) fn new(row: &SocketRow<'a>, flags: u64) -> Self {
+        let SocketRow { socket, record_counter, socket_fd, netlinker_id } = *row;
+        Self {
+            socket,
+            info: socket.info(),
+            skmeminfo: socket.skmeminfo(),
+            cong: socket.cong(),
+            bbr: socket.bbr(),
+            meminfo: socket.meminfo(),
+            vegas: socket.vegas(),
+            dctcp: socket.dctcp(),
+            ulp: socket.ulp(),
+            record_counter,
+            socket_fd,
+            netlinker_id,
+            flags,
+        }
+    }
+
+    /// The view of a common row. The compiler knows which structs it has, and how long they are: it leaves out two tests
+    /// for each column where this is inlined.
+    #[inline(always)]
+    pub(crate) fn common(row: &SocketRow<'a>, (info, skmeminfo): Common<'a>, flags: u64) -> Self {
+        let SocketRow { socket, record_counter, socket_fd, netlinker_id } = *row;
+        Self {
+            socket,
+            info: Some(TcpInfo::new(info)),
+            skmeminfo: Some(SkMemInfo::new(skmeminfo)),
+            cong: socket.cong(),
+            bbr: socket.bbr(),
+            meminfo: None,
+            vegas: None,
+            dctcp: None,
+            ulp: None,
+            record_counter,
+            socket_fd,
+            netlinker_id,
+            flags,
+        }
     }
 }
 

@@ -48,6 +48,11 @@ impl Selection {
         self.bits.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 != 0)
     }
 
+    /// The set without its order.
+    pub(crate) fn bits(&self) -> impl Columns + use<> {
+        Bits(self.bits)
+    }
+
     /// Places in the table, in the order asked for.
     pub fn order(&self) -> &[usize] {
         &self.order
@@ -107,6 +112,38 @@ impl std::str::FromStr for Selection {
             }
         }
         if selection.order.is_empty() { Err(UnknownColumn(String::new())) } else { Ok(selection) }
+    }
+}
+
+/// What a walk over the columns asks.
+pub(crate) trait Columns {
+    /// Whether the column at this place of the table is written.
+    fn has(&self, index: usize) -> bool;
+}
+
+impl Columns for Selection {
+    #[inline(always)]
+    fn has(&self, index: usize) -> bool {
+        self.contains(index)
+    }
+}
+
+struct Bits([u64; COUNT.div_ceil(64)]);
+
+impl Columns for Bits {
+    #[inline(always)]
+    fn has(&self, index: usize) -> bool {
+        self.0.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 != 0)
+    }
+}
+
+/// All columns: nothing to test.
+pub(crate) struct Every;
+
+impl Columns for Every {
+    #[inline(always)]
+    fn has(&self, _: usize) -> bool {
+        true
     }
 }
 

@@ -126,10 +126,10 @@ pub(crate) fn header(selection: &Selection, separator: u8) -> Vec<u8> {
 }
 
 /// Appends a field as RFC 4180 wants it. Tables have no quotes: there, what would break a line becomes `?`.
-fn quoted(out: &mut Vec<u8>, text: &[u8], separator: u8) {
+pub(crate) fn quoted(out: &mut Vec<u8>, text: &[u8], separator: u8) {
     if separator == super::table::CELL_END {
         super::table::put_text(out, text);
-    } else if text.iter().any(|byte| matches!(byte, b'"' | b'\r' | b'\n') || *byte == separator) {
+    } else if needs_quotes(text, separator) {
         out.push(b'"');
         for byte in text {
             if *byte == b'"' {
@@ -141,6 +141,12 @@ fn quoted(out: &mut Vec<u8>, text: &[u8], separator: u8) {
     } else {
         out.extend_from_slice(text);
     }
+}
+
+/// Whether a field can't stand as it is.
+#[inline(always)]
+pub(crate) fn needs_quotes(text: &[u8], separator: u8) -> bool {
+    text.iter().any(|byte| matches!(byte, b'"' | b'\r' | b'\n') || *byte == separator)
 }
 
 #[cfg(test)]

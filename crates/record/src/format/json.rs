@@ -1,48 +1,62 @@
 //! `jsonl`: one object a line; numbers as numbers, addresses as text, absent columns left out.
 
-use super::text::{address, integer, json_string};
-use super::{Part, RowWriter};
+use super::line::Line;
+use super::text::json_string;
+use super::{Part, RowFormat, RowWriter, Settings};
 use crate::algorithm::enum_name;
 use crate::column::{Column, Meaning};
 use crate::names::{name, rfc3339};
 use crate::visit::Visit;
 
+/// The format.
+pub(crate) struct Jsonl;
+
+impl RowFormat for Jsonl {
+    type Row<'o> = Row<'o>;
+
+    const COMMON: bool = true;
+
+    #[inline(always)]
+    fn begin<'o>(line: Line<'o>, settings: &'o Settings) -> Row<'o> {
+        Row { line, humanize: settings.humanize }
+    }
+}
+
 /// One line. Every key brings the comma before it; the first comma becomes the brace.
 pub(crate) struct Row<'o> {
-    out: &'o mut Vec<u8>,
-    start: usize,
+    line: Line<'o>,
     humanize: bool,
 }
 
-impl<'o> RowWriter<'o> for Row<'o> {
-    #[inline(always)]
-    fn begin(out: &'o mut Vec<u8>, humanize: bool) -> Self {
-        let start = out.len();
-        Self { out, start, humanize }
-    }
-
-    fn part(out: &'o mut Vec<u8>, humanize: bool) -> Self {
-        Self::begin(out, humanize)
-    }
-
+impl RowWriter for Row<'_> {
     #[inline(always)]
     fn splice(&mut self, part: &Part) {
-        self.out.extend_from_slice(&part.bytes);
+        self.line.put_part(part);
     }
 
     #[inline(always)]
-    fn end(self) {
-        close(self.out, self.start);
-        self.out.push(b'\n');
+    fn end(mut self) {
+        if self.line.len() == 0 {
+            self.line.put(b"{", 1);
+        } else {
+            self.line.mend(0, b"{");
+        }
+        self.line.put(b"}\n", 2);
+        self.line.end();
+    }
+
+    fn end_part(self) -> u32 {
+        self.line.end();
+        0
     }
 }
 
 impl Visit for Row<'_> {
     #[inline(always)]
     fn u32(&mut self, column: &'static Column, value: u32) {
-        self.key(column);
-        integer(self.out, value);
+        self.u64(column, u64::from(value));
         if self.humanize
+            && column.meaning != Meaning::Plain
             && let Some(name) = name(column.meaning, u64::from(value))
         {
             self.name_of(column, name);
@@ -52,40 +66,46 @@ impl Visit for Row<'_> {
     #[inline(always)]
     fn u64(&mut self, column: &'static Column, value: u64) {
         self.key(column);
-        integer(self.out, value);
+        self.line.put_integer(value);
     }
 
     #[inline(always)]
     fn i64(&mut self, column: &'static Column, value: i64) {
         self.key(column);
-        integer(self.out, value);
+        self.line.put_signed(value);
         if self.humanize
             && column.meaning == Meaning::TimestampNs
             && let Some(time) = rfc3339(value)
         {
-            self.out.extend_from_slice(b",\"timestamp\":");
-            json_string(self.out, &time);
+            self.line.put_known(b",\"timestamp\":");
+            self.line.put_through(|out| json_string(out, &time));
         }
     }
 
     #[inline(always)]
     fn str(&mut self, column: &'static Column, value: &str) {
         self.key(column);
-        json_string(self.out, value);
+        if value.len() <= 16 && value.bytes().all(is_plain) {
+            self.line.put(b"\"", 1);
+            self.line.put_bytes(value.as_bytes());
+            self.line.put(b"\"", 1);
+        } else {
+            self.line.put_through(|out| json_string(out, value));
+        }
     }
 
     #[inline(always)]
     fn bytes(&mut self, column: &'static Column, value: &[u8]) {
         self.key(column);
-        self.out.push(b'"');
-        address(self.out, value);
-        self.out.push(b'"');
+        self.line.put(b"\"", 1);
+        self.line.put_address(value);
+        self.line.put(b"\"", 1);
     }
 
     #[inline(always)]
     fn algorithm(&mut self, column: &'static Column, value: i32) {
         self.key(column);
-        integer(self.out, value);
+        self.line.put_signed(i64::from(value));
         if self.humanize
             && let Some(name) = enum_name(value)
         {
@@ -97,16 +117,24 @@ impl Visit for Row<'_> {
 impl Row<'_> {
     #[inline(always)]
     fn key(&mut self, column: &'static Column) {
-        self.out.extend_from_slice(column.json_key.as_bytes());
+        self.line.put_known(column.json_key.as_bytes());
     }
 
     /// `--humanize` adds a key and leaves the number as it is, so that a consumer's types hold.
     fn name_of(&mut self, column: &'static Column, name: &str) {
-        self.out.extend_from_slice(b",\"");
-        self.out.extend_from_slice(column.name.as_bytes());
-        self.out.extend_from_slice(b"_name\":");
-        json_string(self.out, name);
+        self.line.put_through(|out| {
+            out.extend_from_slice(b",\"");
+            out.extend_from_slice(column.name.as_bytes());
+            out.extend_from_slice(b"_name\":");
+            json_string(out, name);
+        });
     }
+}
+
+/// Whether a character stands in a JSON string as it is.
+#[inline(always)]
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..0x7f) && byte != b'"' && byte != b'\\'
 }
 
 /// Turns the comma at `start` into the opening brace and writes the closing one.

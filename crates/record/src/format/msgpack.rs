@@ -2,10 +2,31 @@
 
 use rmp::encode::{write_sint, write_str, write_uint};
 
+use super::line::Line;
 use super::text::address;
-use super::{Part, RowWriter};
+use super::{Part, RowFormat, RowWriter, Settings};
 use crate::column::Column;
 use crate::visit::Visit;
+
+/// The format.
+pub(crate) struct Msgpack;
+
+impl RowFormat for Msgpack {
+    type Row<'o> = Row<'o>;
+
+    fn begin<'o>(line: Line<'o>, _: &'o Settings) -> Row<'o> {
+        let out = line.into_buffer();
+        let start = out.len();
+        out.extend_from_slice(&[MAP16, 0, 0]);
+        Row { out, start, columns: 0 }
+    }
+
+    fn part<'o>(line: Line<'o>, _: &'o Settings, _: usize) -> Row<'o> {
+        let out = line.into_buffer();
+        let start = out.len();
+        Row { out, start, columns: 0 }
+    }
+}
 
 /// One map, always with a 16-bit count: the count is known only at the end.
 pub(crate) struct Row<'o> {
@@ -14,24 +35,9 @@ pub(crate) struct Row<'o> {
     columns: u32,
 }
 
-impl<'o> RowWriter<'o> for Row<'o> {
-    fn begin(out: &'o mut Vec<u8>, _humanize: bool) -> Self {
-        let start = out.len();
-        out.extend_from_slice(&[MAP16, 0, 0]);
-        Self { out, start, columns: 0 }
-    }
-
-    fn part(out: &'o mut Vec<u8>, _humanize: bool) -> Self {
-        let start = out.len();
-        Self { out, start, columns: 0 }
-    }
-
-    fn columns(&self) -> u32 {
-        self.columns
-    }
-
+impl RowWriter for Row<'_> {
     fn splice(&mut self, part: &Part) {
-        self.out.extend_from_slice(&part.bytes);
+        self.out.extend_from_slice(part.bytes());
         self.columns += part.columns;
     }
 
@@ -40,6 +46,10 @@ impl<'o> RowWriter<'o> for Row<'o> {
         if let Some(place) = self.out.get_mut(self.start + 1..self.start + 3) {
             place.copy_from_slice(&count.to_be_bytes());
         }
+    }
+
+    fn end_part(self) -> u32 {
+        self.columns
     }
 }
 

@@ -2,63 +2,98 @@
 //!
 //! Repeated fields concatenate, so an envelope is its rows behind each other, with one length in front.
 
-use super::{HEADROOM, Part, RowWriter};
+use std::num::{NonZeroU32, NonZeroU64};
+
+use super::line::Line;
+use super::varint::{SPREAD_BITS, spread, tagged};
+use super::{HEADROOM, Part, RowFormat, RowWriter, Settings};
 use crate::column::Column;
 use crate::visit::Visit;
 
-/// One `Envelope.row`.
-pub(crate) struct Row<'o> {
-    out: &'o mut Vec<u8>,
-    start: usize,
+/// The format.
+pub(crate) struct ProtobufList;
+
+impl RowFormat for ProtobufList {
+    type Row<'o> = Row<'o>;
+    const COMMON: bool = true;
+
+    #[inline(always)]
+    fn begin<'o>(mut line: Line<'o>, _: &'o Settings) -> Row<'o> {
+        // Most rows take 128 to 16383 bytes: two bytes for the length. `end` mends the others.
+        line.put(&[ROW_TAG, 0, 0], ROW_PREFIX_BYTES);
+        Row { line }
+    }
+
+    fn part<'o>(line: Line<'o>, _: &'o Settings, _: usize) -> Row<'o> {
+        Row { line }
+    }
 }
 
-impl<'o> RowWriter<'o> for Row<'o> {
-    #[inline(always)]
-    fn begin(out: &'o mut Vec<u8>, _humanize: bool) -> Self {
-        let start = out.len();
-        // Most rows take 128 to 16383 bytes: two bytes for the length. `end` mends the others.
-        out.extend_from_slice(&[ROW_TAG, 0, 0]);
-        Self { out, start }
-    }
+/// One `Envelope.row`.
+pub(crate) struct Row<'o> {
+    line: Line<'o>,
+}
 
-    fn part(out: &'o mut Vec<u8>, _humanize: bool) -> Self {
-        let start = out.len();
-        Self { out, start }
-    }
-
+impl RowWriter for Row<'_> {
     #[inline(always)]
     fn splice(&mut self, part: &Part) {
-        self.out.extend_from_slice(&part.bytes);
+        self.line.put_part(part);
     }
 
     #[inline(always)]
-    fn end(self) {
-        let body = self.start + ROW_PREFIX_BYTES;
-        let len = self.out.len() - body;
-        if let 0x80..=0x3fff = len
-            && let Some(place) = self.out.get_mut(self.start + 1..body)
-        {
+    fn end(mut self) {
+        let len = self.line.len() - ROW_PREFIX_BYTES;
+        if let 0x80..=0x3fff = len {
             #[expect(clippy::cast_possible_truncation, reason = "seven bits each")]
-            place.copy_from_slice(&[len as u8 & 0x7f | 0x80, (len >> 7) as u8]);
+            self.line.mend(1, &[len as u8 & 0x7f | 0x80, (len >> 7) as u8]);
+            self.line.end();
         } else {
             let (prefix, used) = varint_bytes(len as u64);
-            self.out.splice(self.start + 1..body, prefix.into_iter().take(used));
+            let (out, start) = self.line.end();
+            out.splice(start + 1..start + ROW_PREFIX_BYTES, prefix.into_iter().take(used));
         }
+    }
+
+    fn end_part(self) -> u32 {
+        self.line.end();
+        0
     }
 }
 
 impl Visit for Row<'_> {
     #[inline(always)]
     fn u32(&mut self, column: &'static Column, value: u32) {
-        self.u64(column, u64::from(value));
+        // proto3: the default is not written.
+        if let Some(value) = NonZeroU32::new(value) {
+            let (tag, tag_len) = tag(column, VARINT);
+            if value.get() < 0x80 {
+                #[expect(clippy::cast_possible_truncation, reason = "at most three bytes")]
+                let field = tag as u32 | value.get() << (tag_len * 8);
+                self.line.put(&field.to_le_bytes(), tag_len + 1);
+            } else if tag_len == 2 {
+                let (field, len) = tagged(tag, value);
+                self.line.put(&field.to_le_bytes(), len);
+            } else {
+                let (varint, len) = spread(value.into());
+                self.line.put(&(tag | varint << (tag_len * 8)).to_le_bytes(), tag_len + len);
+            }
+        }
     }
 
     #[inline(always)]
     fn u64(&mut self, column: &'static Column, value: u64) {
-        // proto3: the default is not written.
-        if value != 0 {
-            self.tag(column, VARINT);
-            varint(self.out, value);
+        if let Ok(value) = u32::try_from(value) {
+            self.u32(column, value);
+        } else if let Some(value) = NonZeroU64::new(value) {
+            let (tag, tag_len) = tag(column, VARINT);
+            self.line.put(&tag.to_le_bytes(), tag_len);
+            if value.get() >> SPREAD_BITS == 0 {
+                let (varint, len) = spread(value);
+                self.line.put(&varint.to_le_bytes(), len);
+            } else {
+                let (varint, len) = varint_bytes(value.get());
+                self.line.put(&varint, len);
+            }
         }
     }
 
@@ -74,10 +109,15 @@ impl Visit for Row<'_> {
 
     #[inline(always)]
     fn bytes(&mut self, column: &'static Column, value: &[u8]) {
-        if !value.is_empty() {
-            self.tag(column, LEN);
-            varint(self.out, value.len() as u64);
-            self.out.extend_from_slice(value);
+        let (tag, tag_len) = tag(column, LEN);
+        if let (Ok(v4), 2) = (<[u8; 4]>::try_from(value), tag_len) {
+            // Most are addresses of IPv4: tag, length and address in one.
+            let field = tag | 4 << 16 | u64::from(u32::from_le_bytes(v4)) << 24;
+            self.line.put(&field.to_le_bytes(), 7);
+        } else if let Some(len) = NonZeroU64::new(value.len() as u64) {
+            let (varint, varint_len) = spread(len);
+            self.line.put(&(tag | varint << (tag_len * 8)).to_le_bytes(), tag_len + varint_len);
+            self.line.put_bytes(value);
         }
     }
 
@@ -88,10 +128,14 @@ impl Visit for Row<'_> {
     }
 }
 
-impl Row<'_> {
-    #[inline(always)]
-    fn tag(&mut self, column: &'static Column, wire_type: u32) {
-        varint(self.out, u64::from(column.number << 3 | wire_type));
+/// A tag's bytes, first one lowest, and how many they are; all columns are constants, and so is this.
+#[inline(always)]
+fn tag(column: &'static Column, wire_type: u32) -> (u64, usize) {
+    let tag = u64::from(column.number << 3 | wire_type);
+    match tag {
+        0..0x80 => (tag, 1),
+        0x80..0x4000 => (tag & 0x7f | 0x80 | tag >> 7 << 8, 2),
+        _ => (tag & 0x7f | 0x80 | (tag >> 7 & 0x7f | 0x80) << 8 | tag >> 14 << 16, 3),
     }
 }
 
@@ -108,17 +152,6 @@ pub(crate) fn seal(buffer: &mut [u8]) -> usize {
         *place = byte;
     }
     start
-}
-
-#[inline(always)]
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    #[expect(clippy::cast_possible_truncation, reason = "the low seven bits")]
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "below 0x80")]
-    out.push(value as u8);
 }
 
 /// A varint by itself, and how many of the bytes it takes.
@@ -152,12 +185,13 @@ const LEN: u32 = 2;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::line::Scratch;
 
     #[test]
     fn the_length_of_a_varint_is_what_it_takes() {
         for value in [0, 1, 127, 128, 16383, 16384, u64::from(u32::MAX), u64::MAX] {
             let mut out = Vec::new();
-            varint(&mut out, value);
+            prost::encoding::encode_varint(value, &mut out);
             assert_eq!(out.len(), varint_len(value), "{value}");
             let (bytes, used) = varint_bytes(value);
             assert_eq!(bytes[..used], out, "{value}");
@@ -168,12 +202,13 @@ mod tests {
     fn rows_of_every_length_get_the_prefix_that_prost_would_write() {
         for len in [0, 1, 127, 128, 16383, 16384, 70000] {
             let mut out = b"before".to_vec();
-            let row = Row::begin(&mut out, false);
-            row.out.extend(std::iter::repeat_n(7, len));
+            let (mut scratch, settings) = (Scratch::default(), Settings::default());
+            let mut row = ProtobufList::begin(Line::new(&mut scratch, &mut out), &settings);
+            row.line.put_through(|out| out.extend(std::iter::repeat_n(7, len)));
             row.end();
             let mut expected = b"before".to_vec();
             expected.push(ROW_TAG);
-            varint(&mut expected, len as u64);
+            prost::encoding::encode_varint(len as u64, &mut expected);
             expected.extend(std::iter::repeat_n(7, len));
             assert!(out == expected, "{len}");
         }

@@ -8,12 +8,26 @@ use std::sync::LazyLock;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::line::Line;
 use super::text::{integer, json_string};
-use super::{HEADROOM, Part, RowWriter, json};
+use super::{HEADROOM, Part, RowFormat, RowWriter, Settings, json};
 use crate::algorithm::enum_name;
 use crate::column::Column;
 use crate::columns::COLUMNS;
 use crate::visit::Visit;
+
+/// The format.
+pub(crate) struct ProtoJson;
+
+impl RowFormat for ProtoJson {
+    type Row<'o> = Row<'o>;
+
+    fn begin<'o>(line: Line<'o>, _: &'o Settings) -> Row<'o> {
+        let out = line.into_buffer();
+        let start = out.len();
+        Row { out, start }
+    }
+}
 
 /// One object of the array `row`, and the comma behind it.
 pub(crate) struct Row<'o> {
@@ -21,23 +35,18 @@ pub(crate) struct Row<'o> {
     start: usize,
 }
 
-impl<'o> RowWriter<'o> for Row<'o> {
-    fn begin(out: &'o mut Vec<u8>, _humanize: bool) -> Self {
-        let start = out.len();
-        Self { out, start }
-    }
-
-    fn part(out: &'o mut Vec<u8>, humanize: bool) -> Self {
-        Self::begin(out, humanize)
-    }
-
+impl RowWriter for Row<'_> {
     fn splice(&mut self, part: &Part) {
-        self.out.extend_from_slice(&part.bytes);
+        self.out.extend_from_slice(part.bytes());
     }
 
     fn end(self) {
         json::close(self.out, self.start);
         self.out.push(b',');
+    }
+
+    fn end_part(self) -> u32 {
+        0
     }
 }
 

@@ -1,32 +1,46 @@
 //! `protoText`: protobuf's text format, a row a line; a whole file is one `Envelope`.
 
+use super::line::Line;
 use super::text::{integer, proto_string};
-use super::{Part, RowWriter};
+use super::{Part, RowFormat, RowWriter, Settings};
 use crate::algorithm::enum_name;
 use crate::column::Column;
 use crate::visit::Visit;
+
+/// The format.
+pub(crate) struct ProtoText;
+
+impl RowFormat for ProtoText {
+    type Row<'o> = Row<'o>;
+
+    fn begin<'o>(line: Line<'o>, _: &'o Settings) -> Row<'o> {
+        let out = line.into_buffer();
+        out.extend_from_slice(b"row {");
+        Row { out }
+    }
+
+    fn part<'o>(line: Line<'o>, _: &'o Settings, _: usize) -> Row<'o> {
+        let out = line.into_buffer();
+        Row { out }
+    }
+}
 
 /// One `row { … }`.
 pub(crate) struct Row<'o> {
     out: &'o mut Vec<u8>,
 }
 
-impl<'o> RowWriter<'o> for Row<'o> {
-    fn begin(out: &'o mut Vec<u8>, _humanize: bool) -> Self {
-        out.extend_from_slice(b"row {");
-        Self { out }
-    }
-
-    fn part(out: &'o mut Vec<u8>, _humanize: bool) -> Self {
-        Self { out }
-    }
-
+impl RowWriter for Row<'_> {
     fn splice(&mut self, part: &Part) {
-        self.out.extend_from_slice(&part.bytes);
+        self.out.extend_from_slice(part.bytes());
     }
 
     fn end(self) {
         self.out.extend_from_slice(b" }\n");
+    }
+
+    fn end_part(self) -> u32 {
+        0
     }
 }
 

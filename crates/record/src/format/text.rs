@@ -1,7 +1,6 @@
 //! Text that formats share: integers, addresses, escapes.
 
-use std::io::Write;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use super::address;
 
 /// Appends an integer in decimal.
 #[inline]
@@ -12,19 +11,9 @@ pub(crate) fn integer(out: &mut Vec<u8>, value: impl itoa::Integer) {
 /// Appends an address as text; bytes that are no address, from a foreign file, as hexadecimal.
 #[inline]
 pub(crate) fn address(out: &mut Vec<u8>, bytes: &[u8]) {
-    if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
-        for (i, octet) in v4.into_iter().enumerate() {
-            if i > 0 {
-                out.push(b'.');
-            }
-            integer(out, octet);
-        }
-        debug_assert!(out.ends_with(Ipv4Addr::from(v4).to_string().as_bytes()));
-    } else if let Ok(v6) = <[u8; 16]>::try_from(bytes) {
-        // A Vec takes every write.
-        let _ = write!(out, "{}", Ipv6Addr::from(v6));
-    } else {
-        out.extend(bytes.iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 15)]));
+    match address::text(bytes) {
+        Some((text, len)) => out.extend_from_slice(text.get(..len).unwrap_or_default()),
+        None => out.extend(bytes.iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 15)])),
     }
 }
 

@@ -8,9 +8,11 @@
 mod any_bytes;
 mod captures;
 mod common;
+mod common_rows;
 mod csv_and_tsv;
 mod cutting;
 mod decoding;
+mod encodings;
 mod jsonl;
 mod msgpack;
 mod proto_json_and_text;

@@ -1,0 +1,236 @@
+//! Where a row is written: a piece of memory of fixed size, so that no write has to ask for room.
+//!
+//! A row is some hundred small writes. Into a `Vec` each of them compares the capacity and may grow; here a position is
+//! masked, which the compiler knows to lie inside, and the whole row is appended to the envelope at its end.
+
+use super::decimal::digits;
+use super::{Part, address, text};
+use crate::columns::{COLUMNS, COUNT};
+
+/// The memory of a [`Line`]. An encoder keeps one.
+#[derive(Clone)]
+pub(crate) struct Scratch(Box<[u8; SCRATCH_BYTES]>);
+
+/// The row that is being written.
+pub(crate) struct Line<'o> {
+    out: &'o mut Vec<u8>,
+    start: usize,
+    scratch: &'o mut [u8; SCRATCH_BYTES],
+    at: usize,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        // Pages that no row reaches are never touched.
+        let bytes = vec![0; SCRATCH_BYTES].into_boxed_slice();
+        Self(bytes.try_into().expect("it has this length"))
+    }
+}
+
+impl std::fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Scratch")
+    }
+}
+
+impl<'o> Line<'o> {
+    /// A line that will stand at the end of `out`.
+    #[inline(always)]
+    pub(crate) fn new(scratch: &'o mut Scratch, out: &'o mut Vec<u8>) -> Self {
+        Self { start: out.len(), out, scratch: &mut scratch.0, at: 0 }
+    }
+
+    /// Writes the first `len` bytes of `bytes`. What lies behind them is overwritten by the next write.
+    #[inline(always)]
+    pub(crate) fn put<const N: usize>(&mut self, bytes: &[u8; N], len: usize) {
+        const { assert!(N <= MARGIN_BYTES) };
+        debug_assert!(len <= N && self.at < POSITIONS, "{} + {len}", self.at);
+        // A mask instead of a comparison and a branch to a panic.
+        let at = self.at & (POSITIONS - 1);
+        let place = self.scratch.get_mut(at..at + N).expect("a position and a margin lie inside");
+        place.copy_from_slice(bytes);
+        self.at += len;
+    }
+
+    /// Writes a text that the compiler knows: two or three moves.
+    #[inline(always)]
+    pub(crate) fn put_known(&mut self, text: &'static [u8]) {
+        debug_assert!(text.len() <= MARGIN_BYTES && self.at < POSITIONS);
+        let at = self.at & (POSITIONS - 1);
+        if let Some(place) = self.scratch.get_mut(at..at + text.len()) {
+            place.copy_from_slice(text);
+        }
+        self.at += text.len();
+    }
+
+    /// Writes bytes of any number.
+    #[inline(always)]
+    pub(crate) fn put_bytes(&mut self, bytes: &[u8]) {
+        // Names and addresses are short: two moves that overlap cost less than a call of memcpy.
+        if let (Some(first), Some(last), ..=32) =
+            (bytes.first_chunk::<16>(), bytes.last_chunk::<16>(), bytes.len())
+        {
+            self.put_ends(first, last, bytes.len());
+        } else if let (Some(first), Some(last), ..=16) =
+            (bytes.first_chunk::<8>(), bytes.last_chunk::<8>(), bytes.len())
+        {
+            self.put_ends(first, last, bytes.len());
+        } else if let (Some(first), Some(last), ..=8) =
+            (bytes.first_chunk::<4>(), bytes.last_chunk::<4>(), bytes.len())
+        {
+            self.put_ends(first, last, bytes.len());
+        } else {
+            self.put_long(bytes);
+        }
+    }
+
+    #[inline(always)]
+    fn put_ends<const N: usize>(&mut self, first: &[u8; N], last: &[u8; N], len: usize) {
+        self.put(first, len - N);
+        self.put(last, N);
+    }
+
+    /// Writes an integer in decimal.
+    #[inline(always)]
+    pub(crate) fn put_integer(&mut self, value: u64) {
+        if value < 10 {
+            #[expect(clippy::cast_possible_truncation, reason = "one digit")]
+            self.put(&[b'0' + value as u8], 1);
+        } else {
+            let (digits, len) = digits(value);
+            self.put(&digits, len);
+        }
+    }
+
+    /// The same with a sign.
+    #[inline(always)]
+    pub(crate) fn put_signed(&mut self, value: i64) {
+        if value < 0 {
+            self.put(b"-", 1);
+        }
+        self.put_integer(value.unsigned_abs());
+    }
+
+    /// Writes an address as text; bytes that are no address, from a foreign file, as hexadecimal.
+    #[inline(always)]
+    pub(crate) fn put_address(&mut self, bytes: &[u8]) {
+        match address::text(bytes) {
+            Some((text, len)) => self.put(&text, len),
+            None => self.put_through(|out| text::address(out, bytes)),
+        }
+    }
+
+    /// Copies a part made before.
+    #[inline(always)]
+    pub(crate) fn put_part(&mut self, part: &Part) {
+        if part.len <= MAX_PART_BYTES {
+            let end = self.at + part.len;
+            for block in part.bytes.chunks_exact(BLOCK_BYTES) {
+                if let Some(block) = block.first_chunk::<BLOCK_BYTES>() {
+                    self.put(block, BLOCK_BYTES);
+                }
+            }
+            self.at = end;
+        } else {
+            self.flush();
+            self.out.extend_from_slice(part.bytes.get(..part.len).unwrap_or_default());
+        }
+    }
+
+    /// Writes what has no bound through the buffer behind; `write` appends to it.
+    #[inline(always)]
+    pub(crate) fn put_through(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.flush();
+        write(self.out);
+    }
+
+    /// The buffer itself, for formats that write there.
+    #[inline(always)]
+    pub(crate) fn into_buffer(self) -> &'o mut Vec<u8> {
+        debug_assert!(self.at == 0);
+        self.out
+    }
+
+    /// Bytes of the row so far.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.out.len() - self.start + self.at
+    }
+
+    /// Overwrites bytes of the row, `from` its beginning.
+    #[inline(always)]
+    pub(crate) fn mend(&mut self, from: usize, bytes: &[u8]) {
+        let flushed = self.out.len() - self.start;
+        let place = if flushed == 0 {
+            self.scratch.get_mut(from..from + bytes.len())
+        } else {
+            self.out.get_mut(self.start + from..self.start + from + bytes.len())
+        };
+        if let Some(place) = place {
+            place.copy_from_slice(bytes);
+        }
+    }
+
+    /// Appends the row to the buffer; returns it and where the row begins.
+    #[inline(always)]
+    pub(crate) fn end(mut self) -> (&'o mut Vec<u8>, usize) {
+        self.flush();
+        (self.out, self.start)
+    }
+
+    #[inline(always)]
+    fn put_long(&mut self, bytes: &[u8]) {
+        if let [first, rest @ ..] = bytes
+            && rest.len() < 3
+        {
+            let second = rest.first().copied().unwrap_or_default();
+            let third = rest.last().copied().unwrap_or_default();
+            self.put(&[*first, second, third], bytes.len());
+        } else {
+            self.put_through(|out| out.extend_from_slice(bytes));
+        }
+    }
+
+    #[inline(always)]
+    fn flush(&mut self) {
+        debug_assert!(self.at <= POSITIONS);
+        append(self.out, self.scratch, self.at);
+        self.at = 0;
+    }
+}
+
+/// Not a method: the position stays in a register as long as nobody holds the address of the line.
+#[inline(never)]
+fn append(out: &mut Vec<u8>, scratch: &[u8; SCRATCH_BYTES], at: usize) {
+    out.extend_from_slice(scratch.get(..at).unwrap_or_default());
+}
+
+impl Part {
+    /// Takes the bytes written so far as the part's, and pads them: they are copied in blocks.
+    pub(crate) fn seal(&mut self) {
+        self.len = self.bytes.len();
+        self.bytes.resize(self.len.next_multiple_of(BLOCK_BYTES), 0);
+    }
+}
+
+/// More than all columns of one row take in any format; texts without a bound are not written here. (A mask of sixteen
+/// bits is one instruction.)
+const POSITIONS: usize = 1 << 16;
+/// The longest single write.
+const MARGIN_BYTES: usize = 64;
+/// The most that a column writes before somebody flushes: a key, a value, and what stands around them.
+const COLUMN_BYTES: usize = MARGIN_BYTES + MARGIN_BYTES + 2 * GAP_BYTES;
+/// The most empty cells that are written at once, beyond one separator for each column.
+pub(crate) const GAP_BYTES: usize = 16;
+const _: () = assert!(COUNT * (COLUMN_BYTES + 1) + 2 * MAX_PART_BYTES + COLUMN_BYTES <= POSITIONS);
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+const _: () = {
+    let mut index = 0;
+    while index < COUNT {
+        assert!(COLUMNS[index].json_key.len() <= MARGIN_BYTES);
+        index += 1;
+    }
+};
+const SCRATCH_BYTES: usize = POSITIONS + MARGIN_BYTES;
+const BLOCK_BYTES: usize = 32;
+const MAX_PART_BYTES: usize = 1024;
