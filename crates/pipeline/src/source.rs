@@ -32,6 +32,8 @@ pub trait Source: Send {
 pub struct PartReport {
     /// Name of the part.
     pub part: Arc<str>,
+    /// How it was read, in the source's own words.
+    pub plan: &'static str,
     /// Rows sent.
     pub rows: u64,
     /// Things seen, the ones that sampling left out included.

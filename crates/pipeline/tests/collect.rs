@@ -57,6 +57,7 @@ impl Source for Polled {
         let stopped = Completeness::Incomplete(Incomplete::Stopped);
         vec![PartReport {
             part: "part".into(),
+            plan: "walk",
             rows: ROWS,
             seen: ROWS,
             bytes: 0,

@@ -3,8 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sockeye_netns::Scan;
+use tracing::warn;
 
 use super::dump::DumpStats;
+use super::plan::Plan;
+use super::reading::Read;
 
 /// The counters of one source. Read them with [`Counters::totals`] at any time.
 #[derive(Debug, Default)]
@@ -15,6 +18,9 @@ pub struct Counters {
     malformed: AtomicU64,
     unknown_attributes: AtomicU64,
     long_tcp_info: AtomicU64,
+    plans: [AtomicU64; Plan::ALL.len()],
+    checks: AtomicU64,
+    check_differences: AtomicU64,
     namespaces: AtomicU64,
     places_denied: AtomicU64,
     places_failed: AtomicU64,
@@ -35,6 +41,12 @@ pub struct Totals {
     pub unknown_attributes: u64,
     /// Sockets whose `tcp_info` is longer than known here: the kernel is newer than this program.
     pub long_tcp_info: u64,
+    /// How namespaces and parts of them were read, by [`Plan::ALL`].
+    pub plans: [u64; Plan::ALL.len()],
+    /// Cheap plans that were compared with a walk while nothing changed.
+    pub checks: u64,
+    /// Sockets that one of the two had and the other had not: always 0, or a cheap plan is wrong.
+    pub check_differences: u64,
     /// Namespaces that the last scan found. No running total.
     pub namespaces: u64,
     /// Places that the last scan lacked the privilege to look at; a namespace may be behind each. No running total.
@@ -54,13 +66,32 @@ impl Counters {
             malformed: read(&self.malformed),
             unknown_attributes: read(&self.unknown_attributes),
             long_tcp_info: read(&self.long_tcp_info),
+            plans: self.plans.each_ref().map(read),
+            checks: read(&self.checks),
+            check_differences: read(&self.check_differences),
             namespaces: read(&self.namespaces),
             places_denied: read(&self.places_denied),
             places_failed: read(&self.places_failed),
         }
     }
 
-    pub(super) fn dumped(&self, stats: &DumpStats) {
+    /// Adds up a reading.
+    pub(super) fn read(&self, read: &Read) {
+        self.dumped(&read.stats, read.plan);
+        if let Some(differences) = read.differences {
+            self.checks.fetch_add(1, Ordering::Relaxed);
+            self.check_differences.fetch_add(differences, Ordering::Relaxed);
+            if differences > 0 {
+                let netns = &read.report.part;
+                warn!(%netns, differences, "a cheap plan and a walk differ; --plan full avoids it");
+            }
+        }
+    }
+
+    fn dumped(&self, stats: &DumpStats, plan: Plan) {
+        if let Some(plan) = self.plans.get(plan as usize) {
+            plan.fetch_add(1, Ordering::Relaxed);
+        }
         self.dumps.fetch_add(1, Ordering::Relaxed);
         for (counter, seen) in [
             (&self.chunks, stats.chunks),
@@ -103,8 +134,8 @@ mod tests {
             took: Duration::ZERO,
             completeness: Completeness::Complete,
         };
-        counters.dumped(&stats);
-        counters.dumped(&stats);
+        counters.dumped(&stats, Plan::Lookups);
+        counters.dumped(&stats, Plan::Lookups);
         let stats = ScanStats { denied: 8, failed: 9, ..ScanStats::default() };
         let scan = Scan { namespaces: Vec::new(), stats, incomplete: None };
         counters.scanned(&scan);
@@ -116,6 +147,9 @@ mod tests {
             malformed: 8,
             unknown_attributes: 12,
             long_tcp_info: 14,
+            plans: [0, 0, 2, 0, 0, 0],
+            checks: 0,
+            check_differences: 0,
             namespaces: 0,
             places_denied: 8,
             places_failed: 9,

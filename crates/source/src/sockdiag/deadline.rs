@@ -7,11 +7,17 @@ use sockeye_pipeline::{Incomplete, Stop};
 
 /// Looked at before every receive.
 pub(super) struct Deadline<'a, A> {
-    timeout: Duration,
+    watch: Watch,
     stop: &'a Stop,
     alive: A,
     paused: &'a Cell<Duration>,
     began: Instant,
+}
+
+/// The same without a clock of its own, for those that count their time otherwise.
+#[derive(Debug)]
+pub(super) struct Watch {
+    timeout: Duration,
     next_look: Duration,
 }
 
@@ -23,31 +29,49 @@ impl<'a, A: FnMut() -> bool> Deadline<'a, A> {
         paused: &'a Cell<Duration>,
         alive: A,
     ) -> Self {
-        Self { timeout, stop, alive, paused, began: Instant::now(), next_look: LIVENESS_AFTER }
+        Self { watch: Watch::new(timeout), stop, alive, paused, began: Instant::now() }
     }
 
     /// Why the dump must end now, if it must.
     pub(super) fn exceeded(&mut self) -> Option<Incomplete> {
         let elapsed = self.elapsed();
-        if elapsed.saturating_sub(self.paused.get()) >= self.timeout {
-            return Some(Incomplete::Timeout);
-        }
-        if self.stop.requested() {
-            return Some(Incomplete::Stopped);
-        }
-        // A pause keeps the namespace's socket open as well: it counts here.
-        if elapsed >= self.next_look {
-            if !(self.alive)() {
-                return Some(Incomplete::Vanished);
-            }
-            self.next_look = self.elapsed() + LIVENESS_EVERY;
-        }
-        None
+        let own = elapsed.saturating_sub(self.paused.get());
+        self.watch.exceeded(own, elapsed, self.stop, &mut self.alive)
     }
 
     /// Time since the beginning, pauses included.
     pub(super) fn elapsed(&self) -> Duration {
         self.began.elapsed()
+    }
+}
+
+impl Watch {
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self { timeout, next_look: LIVENESS_AFTER }
+    }
+
+    /// Why the dump must end now, if it must: `own` is the time that is its own, `elapsed` all since its beginning.
+    pub(super) fn exceeded(
+        &mut self,
+        own: Duration,
+        elapsed: Duration,
+        stop: &Stop,
+        alive: impl FnOnce() -> bool,
+    ) -> Option<Incomplete> {
+        if own >= self.timeout {
+            return Some(Incomplete::Timeout);
+        }
+        if stop.requested() {
+            return Some(Incomplete::Stopped);
+        }
+        // A pause keeps the namespace's socket open as well: it counts here.
+        if elapsed >= self.next_look {
+            if !alive() {
+                return Some(Incomplete::Vanished);
+            }
+            self.next_look = elapsed + LIVENESS_EVERY;
+        }
+        None
     }
 }
 

@@ -5,16 +5,25 @@
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use sockeye_pipeline::Outlet;
-use sockeye_record::{BufferPool, Builder, DumpContext, Encoder, SocketRow};
+use sockeye_record::{BufferPool, Builder, Encoder, SocketRow};
 
-use super::parked::Held;
-use super::settings::Settings;
+use super::rows::{Dumped, Rows, Ship};
+use super::settings::{Host, Settings};
 
 /// A receive buffer, and a builder for each encoding in use.
 #[derive(Debug)]
 pub(crate) struct Kit {
     pub(crate) buffer: Vec<u8>,
-    pub(crate) builders: Vec<Builder>,
+    pub(crate) lanes: Lanes,
+    /// Replies that are kept back until it is certain what they are worth.
+    pub(crate) kept: Vec<u8>,
+}
+
+/// A builder for each encoding in use, and whose rows they take now.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    builders: Vec<Builder>,
+    serving: Option<Dumped>,
 }
 
 /// The kits that nobody uses now. Clones share them.
@@ -24,22 +33,31 @@ pub(crate) struct Kits {
     free: Receiver<Kit>,
 }
 
-impl Kit {
-    pub(crate) fn begin_dump(&mut self, dump: &DumpContext<'_>) {
-        self.builders.iter_mut().for_each(|builder| builder.begin_dump(dump));
+impl Lanes {
+    /// Takes what is the same for the rows that follow, unless the last ones were of the same dump.
+    pub(crate) fn serve(&mut self, rows: &Rows, host: &Host) {
+        if self.serving != Some(rows.dumped()) {
+            self.serving = Some(rows.dumped());
+            let context = rows.context(host);
+            self.builders.iter_mut().for_each(|builder| builder.begin_dump(&context));
+        }
     }
-}
 
-/// Appends a row to every builder; sends what is cut, during a pause of the dump.
-#[inline]
-pub(crate) fn push(
-    builders: &mut [Builder],
-    row: &SocketRow<'_>,
-    outlet: &Outlet,
-    held: &Held<'_>,
-) {
-    for (lane, builder) in builders.iter_mut().enumerate() {
-        builder.push(row, |envelope| held.pause(|| outlet.send(lane, envelope)));
+    /// Appends a row to every builder, and ships what is cut.
+    #[inline]
+    pub(crate) fn push(&mut self, row: &SocketRow<'_>, to: &impl Ship) {
+        for (lane, builder) in self.builders.iter_mut().enumerate() {
+            builder.push(row, |envelope| to.ship(lane, envelope));
+        }
+    }
+
+    /// Cuts and sends what there is.
+    fn finish(&mut self, outlet: &Outlet) {
+        for (lane, builder) in self.builders.iter_mut().enumerate() {
+            if let Some(envelope) = builder.finish() {
+                outlet.send(lane, envelope);
+            }
+        }
     }
 }
 
@@ -54,7 +72,12 @@ impl Kits {
                 .map(|encoder| Builder::new(encoder, settings.limits, pool.clone()))
                 .collect();
             // There is room for all of them, and both ends live in this very struct.
-            let _ = returned.send(Kit { buffer: vec![0; settings.packet_bytes], builders });
+            let buffer = vec![0; settings.packet_bytes];
+            let _ = returned.send(Kit {
+                buffer,
+                lanes: Lanes { builders, serving: None },
+                kept: Vec::new(),
+            });
         }
         Self { returned, free }
     }
@@ -72,11 +95,7 @@ impl Kits {
     pub(crate) fn finish_poll(&self, outlet: &Outlet) {
         let mut kits: Vec<Kit> = self.free.try_iter().collect();
         for kit in &mut kits {
-            for (lane, builder) in kit.builders.iter_mut().enumerate() {
-                if let Some(envelope) = builder.finish() {
-                    outlet.send(lane, envelope);
-                }
-            }
+            kit.lanes.finish(outlet);
         }
         for kit in kits {
             self.give_back(kit);

@@ -3,15 +3,18 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use sockeye_netns::Netns;
+use sockeye_netns::{Census, Netns};
+use sockeye_pipeline::Outlet;
+use sockeye_record::Envelope;
 use sockeye_sys::{DiagSocket, Received};
 
 use super::channel::Channel;
 use super::deadline::LIVENESS_AFTER;
+use super::rows::Ship;
 
 /// The sockets that wait, of all readers.
 #[derive(Debug, Default)]
@@ -23,11 +26,14 @@ struct Places {
     taken: BTreeMap<u64, Place>,
 }
 
+/// What keeps a namespace while somebody waits.
 #[derive(Debug)]
-struct Place {
-    netns: Netns,
-    socket: DiagSocket,
-    since: Instant,
+pub(crate) struct Place {
+    pub(crate) netns: Netns,
+    pub(crate) socket: Arc<DiagSocket>,
+    pub(crate) census: Option<Census>,
+    /// When the namespace was last seen alive: many short pauses are as long as one.
+    pub(crate) since: Instant,
 }
 
 /// The socket of one dump, which may be parked.
@@ -35,9 +41,10 @@ pub(crate) struct Held<'a> {
     parked: &'a Parked,
     netns: &'a Netns,
     port_id: u32,
-    socket: RefCell<Option<DiagSocket>>,
+    outlet: &'a Outlet,
+    socket: RefCell<Option<Arc<DiagSocket>>>,
     paused: Cell<Duration>,
-    /// When the namespace was last seen alive: many short pauses are as long as one.
+    /// When the namespace was last seen alive.
     seen: Cell<Instant>,
 }
 
@@ -52,24 +59,32 @@ impl Parked {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn park(&self, netns: Netns, socket: DiagSocket, since: Instant) -> u64 {
+    /// Parks what is the only thing of ours that keeps its namespace. It is let go of if that dies.
+    pub(crate) fn park(&self, place: Place) -> u64 {
         let mut places = self.places();
         let number = places.next;
         places.next += 1;
-        places.taken.insert(number, Place { netns, socket, since });
+        places.taken.insert(number, place);
         number
     }
 
-    fn take_back(&self, number: u64) -> Option<DiagSocket> {
-        self.places().taken.remove(&number).map(|place| place.socket)
+    /// `None` if the namespace has died.
+    pub(crate) fn take_back(&self, number: u64) -> Option<Place> {
+        self.places().taken.remove(&number)
     }
 }
 
 impl<'a> Held<'a> {
-    pub(crate) fn new(parked: &'a Parked, netns: &'a Netns, socket: DiagSocket) -> Self {
+    pub(crate) fn new(
+        parked: &'a Parked,
+        netns: &'a Netns,
+        outlet: &'a Outlet,
+        socket: DiagSocket,
+    ) -> Self {
         let port_id = socket.port_id();
         let seen = Cell::new(Instant::now());
-        Self { parked, netns, port_id, socket: Some(socket).into(), paused: Cell::default(), seen }
+        let socket = Some(Arc::new(socket)).into();
+        Self { parked, netns, outlet, port_id, socket, paused: Cell::default(), seen }
     }
 
     /// Whether the namespace lives, as far as it is known; it is asked for unless the socket is closed already.
@@ -79,22 +94,25 @@ impl<'a> Held<'a> {
         alive
     }
 
-    /// Does something that may take long, and counts the time as paused.
-    pub(crate) fn pause(&self, work: impl FnOnce()) {
-        let began = Instant::now();
-        if let Some(socket) = self.socket.take() {
-            let number = self.parked.park(self.netns.clone(), socket, self.seen.get());
-            work();
-            self.socket.replace(self.parked.take_back(number));
-        } else {
-            work();
-        }
-        self.paused.set(self.paused.get() + began.elapsed());
-    }
-
     /// The time of all pauses.
     pub(crate) fn paused(&self) -> &Cell<Duration> {
         &self.paused
+    }
+}
+
+impl Ship for Held<'_> {
+    /// Counts the time as paused. The socket is parked for its length.
+    fn ship(&self, lane: usize, envelope: Envelope) {
+        let began = Instant::now();
+        if let Some(socket) = self.socket.take() {
+            let (netns, since) = (self.netns.clone(), self.seen.get());
+            let number = self.parked.park(Place { netns, socket, census: None, since });
+            self.outlet.send(lane, envelope);
+            self.socket.replace(self.parked.take_back(number).map(|place| place.socket));
+        } else {
+            self.outlet.send(lane, envelope);
+        }
+        self.paused.set(self.paused.get() + began.elapsed());
     }
 }
 

@@ -1,73 +1,88 @@
-//! A reader: a thread that dumps namespaces, one job after the other, and is at home in between.
+//! A reader: a thread that reads namespaces, one job after the other, and is at home in between.
 
-use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::errno::Errno;
-use nix::libc::EIO;
+use nix::net::if_::if_nametoindex;
+use sockeye_filter::{Filter, InNetns, Resolved, Support, bytecode};
 use sockeye_netns::{Netns, OpenFailure, Opened};
 use sockeye_pipeline::{Completeness, Incomplete, Outlet, PartReport, Stop};
-use sockeye_record::{DAEMON_VERSION, DumpContext, POLL, SCHEMA_VERSION, SocketRow};
+use sockeye_sys::DiagSocket;
 use sockeye_sys::netns::{NetnsFd, VisitError, visit};
-use sockeye_sys::{DiagSocket, clock};
-use sockeye_wire::{AttrSet, PortRange, Request};
+use sockeye_wire::AttrSet;
+use sockeye_wire::request::Part;
 
+use super::channel::Channel as _;
 use super::counters::Counters;
-use super::dump::{Dump, DumpStats};
-use super::kit::{Kit, Kits, push};
+use super::deadline::Deadline;
+use super::dump::{Got, failed, receive};
+use super::kit::{Kit, Kits};
+use super::look::Look;
+use super::memory::{Budget, Memory};
 use super::parked::{Held, Parked};
+use super::plan::Plan;
+use super::reading::{Read, Reading, To};
+use super::ring_reader;
+use super::rows::{Common, Rows};
 use super::settings::Settings;
 
 /// What every reader shares.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
-    /// What to ask the kernel for: what some column shows.
-    pub(crate) attrs: AttrSet,
+    /// What to ask the kernel for: what some column shows and what the filter looks at.
+    pub(crate) wanted: AttrSet,
     pub(crate) counters: Arc<Counters>,
     /// Our own namespace, to which a reader returns.
     pub(crate) home: NetnsFd,
     pub(crate) kits: Kits,
     pub(crate) parked: Parked,
+    /// Known connections of all namespaces.
+    pub(crate) budget: Budget,
+    /// The filter where it names no interface, and so is the same everywhere.
+    everywhere: OnceLock<Arc<Resolved>>,
+    /// The kernel has refused the filter.
+    refused: AtomicBool,
 }
 
-/// One namespace, or one part of it, to dump.
+/// One namespace, or one part of it, to read.
 pub(crate) struct Job {
     pub(crate) netns: Netns,
-    /// Which reader of how many; it dumps its part of the ports.
-    pub(crate) part: (u16, u16),
-    /// What the parts of one namespace and poll have in common.
-    pub(crate) common: Arc<Common>,
+    /// The part that this reader was given by the one that leads.
+    pub(crate) part: Option<GivenPart>,
+    /// What is remembered of the namespace.
+    pub(crate) memory: Memory,
+    /// Compare a cheap plan with a walk.
+    pub(crate) check: bool,
+    /// Readers that take parts, if there are any.
+    pub(crate) helpers: Option<Sender<Job>>,
     pub(crate) outlet: Outlet,
     pub(crate) stop: Stop,
     pub(crate) done: Sender<Done>,
 }
 
-/// What all parts of one namespace and poll have in common.
-#[derive(Default)]
-pub(crate) struct Common {
-    /// Numbers the rows.
-    counter: AtomicU64,
-    /// Wall clock and boot time when the first part was requested: one moment for all rows, however many read them.
-    requested: OnceLock<(i64, i64)>,
+/// A part of a namespace.
+pub(crate) struct GivenPart {
+    index: u16,
+    count: u16,
+    ports: Part,
+    common: Arc<Common>,
 }
 
 /// What became of a job.
 pub(crate) struct Done {
     pub(crate) netns: Netns,
     pub(crate) report: PartReport,
-}
-
-impl Done {
-    /// Nothing of the namespace was read.
-    pub(crate) fn unread(netns: &Netns, why: Incomplete) -> Self {
-        Self { netns: netns.clone(), report: unread(netns, Duration::ZERO, why) }
-    }
+    pub(crate) plan: Plan,
+    /// Of the whole namespace where `leads`, else what one part has sampled.
+    pub(crate) memory: Memory,
+    pub(crate) leads: bool,
 }
 
 /// A thread that takes jobs until it is dropped.
@@ -93,7 +108,10 @@ impl ReaderThread {
         jobs: Receiver<Job>,
     ) -> io::Result<Self> {
         let shared = Arc::clone(shared);
-        let work = move || jobs.into_iter().for_each(|job| shared.run(job));
+        let work = move || match shared.settings.io_uring {
+            Some(io_uring) => ring_reader::serve(&shared, io_uring, &jobs),
+            None => jobs.into_iter().for_each(|job| shared.run(job)),
+        };
         let thread = thread::Builder::new()
             .name(name.chars().take(15).collect())
             .stack_size(STACK_BYTES)
@@ -120,104 +138,255 @@ impl Drop for ReaderThread {
 }
 
 impl Shared {
-    fn run(&self, job: Job) {
+    pub(crate) fn new(settings: Settings, home: NetnsFd, concurrent: usize) -> Self {
+        let most = settings.max_threads.max(1);
+        let readers = match settings.io_uring {
+            Some(_) => ring_reader::ring_threads(&settings),
+            None => concurrent.max(usize::from(settings.netlinkers.most())).min(most),
+        };
+        Self {
+            wanted: settings.useful_attrs(),
+            kits: Kits::new(&settings, readers),
+            settings,
+            counters: Arc::default(),
+            home,
+            parked: Parked::default(),
+            budget: Budget::new(MOST_KNOWN),
+            everywhere: OnceLock::new(),
+            refused: AtomicBool::new(false),
+        }
+    }
+
+    /// The filter for the namespace that the calling thread is in.
+    pub(crate) fn resolve_filter(&self) -> Option<Arc<Resolved>> {
+        let filter = self.settings.filter.as_ref()?;
+        let resolve = || Arc::new(filter.resolve(ThisNetns));
+        if filter.is_per_netns() {
+            return Some(resolve());
+        }
+        Some(Arc::clone(self.everywhere.get_or_init(resolve)))
+    }
+
+    /// The program for the kernel: a part's ports, and the filter as far as the kernel can tell.
+    pub(crate) fn bytecode(&self, filter: Option<&Resolved>, part: Option<&Part>) -> Vec<u8> {
+        let refused = self.refused.load(Ordering::Relaxed);
+        let support = if refused { Support::LEAST } else { self.settings.support };
+        bytecode(filter, part, support).unwrap_or_default()
+    }
+
+    /// The kernel has refused the filter: it is given what every kernel knows from now on. False if it was already.
+    pub(crate) fn refused(&self) -> bool {
+        self.settings.filter.is_some() && !self.refused.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether only the kernel can tell which sockets the filter means.
+    pub(crate) fn filters_in_kernel(&self) -> bool {
+        self.settings.filter.as_ref().is_some_and(Filter::is_for_the_kernel)
+    }
+
+    /// Whether a namespace with so many sockets in use is read in parts, now or soon.
+    pub(crate) fn may_split(&self, in_use: u64) -> bool {
+        self.settings.netlinkers.most() > 1 && in_use >= self.settings.split_from
+    }
+
+    /// Does one job by blocking receives.
+    pub(crate) fn run(&self, job: Job) {
         let mut kit = self.kits.lease();
-        let report = self.dump(&job, &mut kit);
+        let kept = std::mem::take(&mut kit.kept);
+        let (finished, kept) = match self.begin(job, kept) {
+            Ok(begun) => self.drive(begun, &mut kit),
+            Err(unread) => unread,
+        };
+        kit.kept = kept;
+        // The end of a poll looks for every kit when every job is done.
         self.kits.give_back(kit);
-        // The poll waits for every job; if it is gone, so is the need.
-        let _ = job.done.send(Done { netns: job.netns, report });
+        finished.tell();
     }
 
-    fn dump(&self, job: &Job, kit: &mut Kit) -> PartReport {
-        let began = Instant::now();
-        let failed = |why| unread(&job.netns, began.elapsed(), why);
-        if job.stop.requested() {
-            return failed(Incomplete::Stopped);
-        }
-        let Opened { fd, name, container, .. } = match job.netns.open() {
-            Ok(opened) => opened,
-            Err(failure) => return failed(open_failed(failure)),
-        };
-        let socket = match visit(&fd, &self.home, || DiagSocket::open(RECEIVE_TIMEOUT)) {
-            Ok(Ok(socket)) => socket,
-            Ok(Err(error)) => {
-                return failed(Incomplete::Failed(error.raw_os_error().unwrap_or(EIO)));
-            }
-            Err(error) => return failed(visit_failed(error)),
-        };
-        // The socket alone is enough to dump, and the only thing of the namespace that is held while it is.
-        drop(fd);
-        let host = &self.settings.host;
-        let now = || (clock::wall_ns(), clock::boottime_ns());
-        let (timestamp_ns, boottime_ns) = *job.common.requested.get_or_init(now);
-        kit.begin_dump(&DumpContext {
-            schema_version: SCHEMA_VERSION,
-            daemon_version: DAEMON_VERSION,
-            timestamp_ns,
-            boottime_ns,
-            hostname: &host.hostname,
-            location: &host.location,
-            netns: &name,
-            netns_inode: job.netns.id.inode,
-            nsid: None,
-            container_id: container.as_ref().map_or("", |container| &container.id),
-            container_runtime: container
-                .as_ref()
-                .map_or("", |container| container.runtime.as_str()),
-            label: &host.label,
-            tag: &host.tag,
-            record_kind: POLL,
-        });
-        let (rows, stats) = self.rows(job, socket, kit);
-        PartReport {
-            part: name,
-            rows,
-            seen: stats.sockets,
-            bytes: stats.bytes,
-            took: stats.took,
-            completeness: stats.completeness,
-        }
-    }
-
-    fn rows(&self, job: &Job, socket: DiagSocket, kit: &mut Kit) -> (u64, DumpStats) {
-        let (index, count) = job.part;
-        let wanted = self.attrs;
-        let ports = (count > 1).then(|| PortRange::part(index, count));
-        let dump = Dump {
-            request: Request { states: self.settings.states, attrs: wanted, ports },
-            // A new socket for every dump: no reply to an older request can come.
-            seq: 1,
-            wanted,
-            timeout: self.settings.timeout,
-            stop: &job.stop,
-        };
-        let Kit { buffer, builders } = kit;
-        let fd = u64::try_from(socket.as_raw_fd()).unwrap_or(0);
-        let held = Held::new(&self.parked, &job.netns, socket);
-        let mut rows = 0;
-        let stats = dump.run_paused(
-            held.paused(),
-            &mut &held,
-            buffer,
-            || held.alive(),
-            |diag| {
-                if self.settings.modulus.keeps(diag.cookie()) {
-                    rows += 1;
-                    let shared = || job.common.counter.fetch_add(1, Ordering::Relaxed) + 1;
-                    let number = if count == 1 { rows } else { shared() };
-                    let row = SocketRow::new(diag, number, fd, u64::from(index));
-                    push(builders, &row, &job.outlet, &held);
+    fn drive(&self, begun: Begun, kit: &mut Kit) -> (Finished, Vec<u8>) {
+        let Begun { mut reading, socket, errand } = begun;
+        if let Some(socket) = socket {
+            let Kit { buffer, lanes, .. } = kit;
+            let held = Held::new(&self.parked, &errand.netns, &errand.outlet, socket);
+            let (timeout, stop) = (self.settings.timeout, &errand.stop);
+            let mut deadline = Deadline::new(timeout, stop, held.paused(), || held.alive());
+            let mut to = To { lanes, ship: &held };
+            while let Some(request) = reading.ask(self) {
+                match (&held).send(request) {
+                    Ok(()) => receive(&mut &held, buffer, &mut deadline, |got| {
+                        reading.feed(&got, self, &mut to)
+                    }),
+                    Err(error) => {
+                        reading.feed(&Got::Nothing(failed(&error)), self, &mut to);
+                    }
                 }
-            },
-        );
-        self.counters.dumped(&stats);
-        (rows, stats)
+            }
+        }
+        self.finish(reading, errand)
+    }
+
+    /// Opens the namespace and looks around in it; gives parts of it to others if it is large.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the other way out is as large, and neither is kept"
+    )]
+    pub(crate) fn begin(&self, job: Job, kept: Vec<u8>) -> Result<Begun, (Finished, Vec<u8>)> {
+        let began = Instant::now();
+        let Job { netns, part, memory, check, helpers, outlet, stop, done } = job;
+        let errand = Errand { netns, outlet, stop, done, leads: part.is_none() };
+        let opened = if errand.stop.requested() {
+            Err(Incomplete::Stopped)
+        } else {
+            self.look(&errand.netns, part.is_none(), &memory, check)
+        };
+        let (opened, look) = match opened {
+            Ok(opened) => opened,
+            Err(why) => return Err((errand.unread(why, began.elapsed(), memory), kept)),
+        };
+        let id = errand.netns.id;
+        let mut rows = Rows::new(id, opened.name, opened.container, self.settings.modulus);
+        rows.fd = look.socket.as_ref().and_then(|fd| fd.as_raw_fd().try_into().ok()).unwrap_or(0);
+        let part = match part {
+            Some(part) => Some(part),
+            None => self.split(&look, &memory, &errand, helpers),
+        };
+        let ports = part.map(|part| {
+            rows.part = (part.index, part.count);
+            rows.common = part.common;
+            part.ports
+        });
+        let (mut reading, socket) = Reading::new(self, rows, look, ports, memory, kept);
+        if check {
+            reading.check();
+        }
+        Ok(Begun { reading, socket, errand })
+    }
+
+    fn look(
+        &self,
+        netns: &Netns,
+        leads: bool,
+        memory: &Memory,
+        check: bool,
+    ) -> Result<(Opened, Look), Incomplete> {
+        let opened = netns.open().map_err(open_failed)?;
+        let inside = || {
+            if leads {
+                Look::around(self, memory, netns.proc_root(), check)
+            } else {
+                Look::at_a_part(self)
+            }
+        };
+        let look = visit(&opened.fd, &self.home, inside).map_err(visit_failed)?;
+        Ok((opened, look.map_err(|error| failed(&error))?))
+    }
+
+    /// Sends all parts but the first to other readers. It is one's own.
+    fn split(
+        &self,
+        look: &Look,
+        memory: &Memory,
+        errand: &Errand,
+        helpers: Option<Sender<Job>>,
+    ) -> Option<GivenPart> {
+        let helpers = helpers?;
+        let count = look.readers(self);
+        if count < 2 {
+            return None;
+        }
+        let parts = memory.sample.parts(count);
+        let count = u16::try_from(parts.len()).ok().filter(|count| *count > 1)?;
+        let common = Arc::<Common>::default();
+        let given = (0..count).zip(parts).map(|(index, ports)| {
+            let common = Arc::clone(&common);
+            GivenPart { index, count, ports, common }
+        });
+        let mut given: Vec<GivenPart> = given.collect();
+        let first = given.remove(0);
+        for part in given {
+            let job = Job {
+                netns: errand.netns.clone(),
+                part: Some(part),
+                memory: Memory::default(),
+                check: false,
+                helpers: None,
+                outlet: errand.outlet.clone(),
+                stop: errand.stop.clone(),
+                done: errand.done.clone(),
+            };
+            // The receiver lives as long as the poll.
+            let _ = helpers.send(job);
+        }
+        Some(first)
+    }
+
+    /// Publishes what a reading has seen.
+    pub(crate) fn finish(&self, reading: Reading, errand: Errand) -> (Finished, Vec<u8>) {
+        let read = reading.finish();
+        self.counters.read(&read);
+        let Errand { netns, done, leads, .. } = errand;
+        let Read { report, plan, memory, kept, .. } = read;
+        (Finished { done: Done { netns, report, plan, memory, leads }, to: done }, kept)
     }
 }
 
-fn unread(netns: &Netns, took: Duration, why: Incomplete) -> PartReport {
-    let completeness = Completeness::Incomplete(why);
-    PartReport { part: Arc::clone(&netns.name), rows: 0, seen: 0, bytes: 0, took, completeness }
+/// A namespace that is open and about to be read.
+pub(crate) struct Begun {
+    pub(crate) reading: Reading,
+    /// None where there is nothing to ask for.
+    pub(crate) socket: Option<DiagSocket>,
+    pub(crate) errand: Errand,
+}
+
+/// What a job needs besides what it reads.
+pub(crate) struct Errand {
+    pub(crate) netns: Netns,
+    pub(crate) outlet: Outlet,
+    pub(crate) stop: Stop,
+    done: Sender<Done>,
+    leads: bool,
+}
+
+/// What became of a job, and who waits for it.
+pub(crate) struct Finished {
+    done: Done,
+    to: Sender<Done>,
+}
+
+impl Finished {
+    /// The poll waits for every job; if it is gone, so is the need.
+    pub(crate) fn tell(self) {
+        let _ = self.to.send(self.done);
+    }
+}
+
+impl Errand {
+    fn unread(self, why: Incomplete, took: Duration, memory: Memory) -> Finished {
+        let done = Done::unread(&self.netns, why, took, memory, self.leads);
+        Finished { done, to: self.done }
+    }
+}
+
+impl Done {
+    /// Nothing of the namespace was read. What was known of it is known still.
+    pub(crate) fn unread(
+        netns: &Netns,
+        why: Incomplete,
+        took: Duration,
+        memory: Memory,
+        leads: bool,
+    ) -> Self {
+        let report = PartReport {
+            part: Arc::clone(&netns.name),
+            plan: Plan::Walk.name(),
+            rows: 0,
+            seen: 0,
+            bytes: 0,
+            took,
+            completeness: Completeness::Incomplete(why),
+        };
+        Self { netns: netns.clone(), report, plan: Plan::Walk, memory, leads }
+    }
 }
 
 fn open_failed(failure: OpenFailure) -> Incomplete {
@@ -237,5 +406,28 @@ fn visit_failed(error: VisitError) -> Incomplete {
 }
 
 /// How often a reader that waits for the kernel looks at the clock and at the stop flag.
-const RECEIVE_TIMEOUT: Duration = Duration::from_millis(100);
+pub(crate) const RECEIVE_TIMEOUT: Duration = Duration::from_millis(100);
 const STACK_BYTES: usize = 256 * 1024;
+/// 3.5 MiB, for all namespaces together.
+const MOST_KNOWN: usize = 65_536;
+
+/// The namespace that the calling thread is in.
+struct ThisNetns;
+
+impl InNetns for ThisNetns {
+    fn index_of(&mut self, device: &str) -> Option<u32> {
+        if_nametoindex(device).ok()
+    }
+
+    fn local_ports(&mut self) -> (u16, u16) {
+        let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+        let mut ports = text.split_ascii_whitespace().map(str::parse);
+        match (ports.next(), ports.next()) {
+            (Some(Ok(low)), Some(Ok(high))) => (low, high),
+            _ => DEFAULT_LOCAL_PORTS,
+        }
+    }
+}
+
+/// What the kernel begins with.
+const DEFAULT_LOCAL_PORTS: (u16, u16) = (32768, 60999);

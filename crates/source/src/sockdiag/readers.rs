@@ -1,8 +1,8 @@
-//! The reader threads: some for each namespace while there are enough, a shared pool for the others.
+//! The reader threads: one for each namespace while there are enough, and some that are shared.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use nix::libc::EAGAIN;
@@ -11,36 +11,49 @@ use sockeye_pipeline::{Incomplete, Outlet, Stop};
 use sockeye_sys::netns::NetnsId;
 use tracing::{debug, warn};
 
-use super::reader::{Common, Done, Job, ReaderThread, Shared};
+use super::check::Checks;
+use super::memory::Memory;
+use super::plan::PlanMode;
+use super::reader::{Done, Job, ReaderThread, Shared};
+use super::ring_reader::ring_threads;
 
 /// All readers. Threads come and go with the namespaces, and never hold one.
 #[derive(Debug)]
 pub(crate) struct Readers {
     shared: Arc<Shared>,
-    known: BTreeMap<NetnsId, Netns>,
-    pinned: BTreeMap<NetnsId, Vec<ReaderThread>>,
+    known: BTreeMap<NetnsId, Known>,
+    pinned: BTreeMap<NetnsId, ReaderThread>,
     pool: Vec<ReaderThread>,
     /// Why there is no pool.
     no_thread: Incomplete,
     pool_jobs: (Sender<Job>, Receiver<Job>),
+    checks: Checks,
+}
+
+#[derive(Debug)]
+struct Known {
+    netns: Netns,
+    /// With the job while a poll runs.
+    memory: Memory,
 }
 
 impl Readers {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let pool_jobs = unbounded();
         Self {
             shared,
             known: BTreeMap::new(),
             pinned: BTreeMap::new(),
             pool: Vec::new(),
             no_thread: Incomplete::Failed(EAGAIN),
-            pool_jobs,
+            pool_jobs: unbounded(),
+            checks: Checks::default(),
         }
     }
 
     /// Lets go of the threads of namespaces that have gone and gives threads to new ones.
     pub(crate) fn reconcile(&mut self, scan: &Scan) {
-        let Changes { appeared, gone, renamed, kept } = reconcile(&self.known, scan);
+        let before = self.known.iter().map(|(id, known)| (*id, known.netns.clone())).collect();
+        let Changes { appeared, gone, renamed, kept } = reconcile(&before, scan);
         for netns in &appeared {
             debug!(netns = %netns.id, name = %netns.name, "namespace appeared");
         }
@@ -49,63 +62,76 @@ impl Readers {
             self.pinned.remove(&id);
             self.known.remove(&id);
         }
-        let found = appeared.into_iter().chain(renamed).chain(kept);
-        self.known.extend(found.map(|netns| (netns.id, netns.clone())));
-        let without = self.known.values().filter(|netns| !self.pinned.contains_key(&netns.id));
+        for netns in appeared.into_iter().chain(renamed).chain(kept) {
+            let memory = self.known.remove(&netns.id).map(|known| known.memory).unwrap_or_default();
+            self.known.insert(netns.id, Known { netns: netns.clone(), memory });
+        }
+        if self.shared.settings.io_uring.is_some() {
+            return self.share(ring_threads(&self.shared.settings));
+        }
+        let all = self.known.values().map(|known| &known.netns);
+        let without = all.filter(|netns| !self.pinned.contains_key(&netns.id));
         let mut without: Vec<(bool, NetnsId)> =
             without.map(|netns| (!netns.is_default, netns.id)).collect();
-        // The host's own namespace is the one most worth splitting.
+        // The host's own namespace is the one that has most to read.
         without.sort_unstable();
-        if without.into_iter().all(|(_, id)| self.pin(id)) {
-            self.dismiss_pool();
-        } else {
-            self.fill_pool();
-        }
+        let everyone = without.into_iter().all(|(_, id)| self.pin(id));
+        let shared = if everyone { 0 } else { POOL_THREADS };
+        self.share(shared.max(self.part_readers()));
     }
 
-    /// Gives every namespace to its readers; returns how many jobs will be `done`.
-    pub(crate) fn dispatch(&self, outlet: &Outlet, stop: &Stop, done: &Sender<Done>) -> usize {
-        let mut jobs = 0;
-        for netns in self.known.values() {
-            let common = Arc::<Common>::default();
-            let job = |part| Job {
-                netns: netns.clone(),
-                part,
-                common: Arc::clone(&common),
+    /// Gives every namespace to its reader; what becomes of it is sent to `done`.
+    pub(crate) fn dispatch(&mut self, outlet: &Outlet, stop: &Stop, done: &Sender<Done>) {
+        let check = match self.shared.settings.plan {
+            PlanMode::Auto => self.checks.due(self.known.keys().copied()),
+            PlanMode::Full => None,
+        };
+        for (id, known) in &mut self.known {
+            let job = Job {
+                netns: known.netns.clone(),
+                part: None,
+                memory: std::mem::take(&mut known.memory),
+                check: check == Some(*id),
+                helpers: (!self.pool.is_empty()).then(|| self.pool_jobs.0.clone()),
                 outlet: outlet.clone(),
                 stop: stop.clone(),
                 done: done.clone(),
             };
-            if let Some(threads) = self.pinned.get(&netns.id) {
-                let count = u16::try_from(threads.len()).unwrap_or(u16::MAX);
-                for (index, thread) in (0..count).zip(threads) {
-                    thread.send(job((index, count)));
-                    jobs += 1;
-                }
+            if let Some(thread) = self.pinned.get(id) {
+                thread.send(job);
             } else if self.pool.is_empty() {
                 // Counted, and tried again at the next poll.
-                let _ = done.send(Done::unread(netns, self.no_thread));
-                jobs += 1;
+                let why = self.no_thread;
+                let _ =
+                    done.send(Done::unread(&known.netns, why, Duration::ZERO, job.memory, true));
             } else {
                 // The receiver lives in `self`.
-                let _ = self.pool_jobs.0.send(job((0, 1)));
-                jobs += 1;
+                let _ = self.pool_jobs.0.send(job);
             }
         }
-        jobs
     }
 
-    /// Starts the threads of one namespace; false when there are no more to start.
+    /// Takes back what is remembered of a namespace. A part's sample is added to it.
+    pub(crate) fn remember(&mut self, done: Done) {
+        self.checks.took(done.plan, done.report.took);
+        let Some(known) = self.known.get_mut(&done.netns.id) else { return };
+        if done.leads {
+            let of_parts = std::mem::replace(&mut known.memory, done.memory);
+            known.memory.sample.add(&of_parts.sample);
+        } else {
+            known.memory.sample.add(&done.memory.sample);
+        }
+    }
+
+    /// Starts the thread of one namespace; false when there are no more to start.
     fn pin(&mut self, id: NetnsId) -> bool {
-        let wanted = usize::from(self.shared.settings.netlinkers.max(1));
-        let running: usize = self.pinned.values().map(Vec::len).sum();
-        if running + wanted > self.shared.settings.max_threads.saturating_sub(POOL_THREADS) {
+        let most = self.shared.settings.max_threads;
+        if self.pinned.len() + 1 > most.saturating_sub(POOL_THREADS.max(self.part_readers())) {
             return false;
         }
-        let start = |index| ReaderThread::pinned(&format!("nl-{}-{index}", id.inode), &self.shared);
-        match (0..wanted).map(start).collect::<io::Result<Vec<_>>>() {
-            Ok(threads) => {
-                self.pinned.insert(id, threads);
+        match ReaderThread::pinned(&format!("nl-{}", id.inode), &self.shared) {
+            Ok(thread) => {
+                self.pinned.insert(id, thread);
                 true
             }
             Err(error) => {
@@ -115,18 +141,23 @@ impl Readers {
         }
     }
 
-    /// Every namespace has threads of its own.
-    fn dismiss_pool(&mut self) {
-        // Pool threads end when no sender is left.
-        self.pool_jobs = unbounded();
-        self.pool.clear();
+    /// Threads for the parts of a large namespace, besides the one that leads.
+    fn part_readers(&self) -> usize {
+        usize::from(self.shared.settings.netlinkers.most()) - 1
     }
 
-    fn fill_pool(&mut self) {
-        let running: usize = self.pinned.values().map(Vec::len).sum();
-        let room = self.shared.settings.max_threads.saturating_sub(running).max(1);
-        while self.pool.len() < POOL_THREADS.min(room) {
-            let name = format!("nl-pool-{}", self.pool.len());
+    /// Lets `wanted` threads share what has no thread of its own, as far as there is room for them.
+    fn share(&mut self, wanted: usize) {
+        if wanted < self.pool.len() {
+            // Pool threads end when no sender is left.
+            self.pool_jobs = unbounded();
+            self.pool.clear();
+        }
+        let room = self.shared.settings.max_threads.saturating_sub(self.pinned.len());
+        let room = if self.pinned.len() < self.known.len() { room.max(1) } else { room };
+        while self.pool.len() < wanted.min(room) {
+            let kind = if self.shared.settings.io_uring.is_some() { "ring" } else { "pool" };
+            let name = format!("nl-{kind}-{}", self.pool.len());
             match ReaderThread::pooled(&name, &self.shared, self.pool_jobs.1.clone()) {
                 Ok(thread) => self.pool.push(thread),
                 Err(error) => {
@@ -143,7 +174,8 @@ impl Readers {
 
 impl Drop for Readers {
     fn drop(&mut self) {
-        self.dismiss_pool();
+        self.pool_jobs = unbounded();
+        self.pool.clear();
     }
 }
 
@@ -155,6 +187,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use crossbeam_channel::unbounded;
+    use sockeye_filter::Support;
     use sockeye_netns::{ScanOptions, Scanner};
     use sockeye_pipeline::{Completeness, PartReport};
     use sockeye_record::{Encoding, Format, Limits};
@@ -163,10 +196,8 @@ mod tests {
     use sockeye_testkit::netns_anonymous::AnonymousNetns;
     use sockeye_wire::{AttrSet, StateSet};
 
-    use super::super::kit::Kits;
-    use super::super::parked::Parked;
     use super::super::sample::Modulus;
-    use super::super::settings::{Host, Settings};
+    use super::super::settings::{Host, Netlinkers, SPLIT_FROM, Settings};
     use super::*;
 
     fn readers(max_threads: usize) -> Readers {
@@ -183,31 +214,27 @@ mod tests {
             }],
             limits: Limits { rows: 100, bytes: 1 << 20 },
             timeout: std::time::Duration::from_secs(20),
-            netlinkers: 2,
+            plan: PlanMode::Auto,
+            filter: None,
+            support: Support::ALL,
+            netlinkers: Netlinkers::Auto,
+            split_from: SPLIT_FROM,
             max_threads,
+            io_uring: None,
             packet_bytes: 32_768,
         };
-        let kits = Kits::new(&settings, 2);
         let home = NetnsFd::open("/proc/thread-self/ns/net").unwrap();
-        let counters = Arc::default();
-        let (attrs, parked) = (AttrSet::DEFAULT, Parked::default());
-        Readers::new(Arc::new(Shared { settings, attrs, counters, home, kits, parked }))
+        Readers::new(Arc::new(Shared::new(settings, home, 2)))
     }
 
-    fn reports(readers: &Readers) -> BTreeMap<String, Vec<PartReport>> {
+    fn reports(readers: &mut Readers) -> BTreeMap<String, PartReport> {
         let (sender, done) = unbounded();
-        let jobs = readers.dispatch(
-            &Outlet::new(vec![Vec::new()], Stop::default()),
-            &Stop::default(),
-            &sender,
-        );
+        let outlet = Outlet::new(vec![Vec::new()], Stop::default());
+        readers.dispatch(&outlet, &Stop::default(), &sender);
         drop(sender);
-        let mut reports: BTreeMap<String, Vec<PartReport>> = BTreeMap::new();
-        for done in done {
-            reports.entry(done.report.part.to_string()).or_default().push(done.report);
-        }
-        assert_eq!(reports.values().map(Vec::len).sum::<usize>(), jobs);
-        reports
+        let reports: Vec<Done> = done.iter().collect();
+        assert_eq!(reports.len(), readers.known.len());
+        reports.into_iter().map(|done| (done.report.part.to_string(), done.report)).collect()
     }
 
     #[test]
@@ -225,15 +252,11 @@ mod tests {
             let exits_name = exits_id.unwrap().name.to_string();
             let (stays_name, deleted_name) = (stays.name().to_owned(), deleted.name().to_owned());
             drop((deleted, exits));
-            let reports = reports(&readers);
-            let completeness = |name: &str| -> Vec<Completeness> {
-                reports[name].iter().map(|report| report.completeness).collect()
-            };
-            let parts = if max_threads == 1 { 1 } else { 2 };
-            assert_eq!(completeness(&stays_name), vec![Completeness::Complete; parts]);
+            let reports = reports(&mut readers);
+            assert_eq!(reports[&stays_name].completeness, Completeness::Complete);
             let vanished = Completeness::Incomplete(Incomplete::Vanished);
-            assert_eq!(completeness(&deleted_name), vec![vanished; parts]);
-            assert_eq!(completeness(&exits_name), vec![vanished; parts]);
+            assert_eq!(reports[&deleted_name].completeness, vanished);
+            assert_eq!(reports[&exits_name].completeness, vanished);
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use sockeye_filter::{Filter, Support};
 use sockeye_netns::ScanOptions;
 use sockeye_record::{Encoding, Limits};
 use sockeye_wire::{AttrSet, StateSet};
 
+use super::plan::PlanMode;
 use super::sample::Modulus;
 
 /// Settings of [`SockDiag`](super::SockDiag).
@@ -28,13 +30,42 @@ pub struct Settings {
     /// How long the dump of one namespace may take before it is abandoned and counted, not counting what it waits for
     /// the sinks.
     pub timeout: Duration,
-    /// Reader threads of a namespace: each dumps its share of the ports. 0 counts as 1. A namespace for which there
-    /// are not as many left of `max_threads` is dumped whole by one of those that are shared.
-    pub netlinkers: u16,
-    /// Reader threads in all, of which the last four are shared by the namespaces that have none of their own.
+    /// How a namespace is read.
+    pub plan: PlanMode,
+    /// Which sockets become rows; the kernel sends no others, where it can tell.
+    pub filter: Option<Filter>,
+    /// What the kernel can be given of it.
+    pub support: Support,
+    /// Readers of a large namespace: each dumps its share of the ports.
+    pub netlinkers: Netlinkers,
+    /// From how many sockets in use on a namespace is large enough for several readers.
+    pub split_from: u64,
+    /// Reader threads in all: one for each namespace, and some that are shared by those that have none and by the parts of
+    /// large ones.
     pub max_threads: usize,
+    /// Read through rings, a few threads for all namespaces; `None`: by blocking receives.
+    pub io_uring: Option<IoUring>,
     /// Bytes of a receive buffer. The kernel fills at most 32 KiB a message.
     pub packet_bytes: usize,
+}
+
+/// How much a ring does at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IoUring {
+    /// Namespaces that are open, and receives in flight, of each ring: 1 to 4096. Each receive has a buffer.
+    pub recv_batch: u16,
+    /// Completions that are taken at once: 1 to 4096.
+    pub cqe_batch: u16,
+}
+
+/// How many readers share a large namespace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Netlinkers {
+    /// One, and for a very large namespace as many as there are processors, up to four.
+    #[default]
+    Auto,
+    /// So many; 0 counts as 1.
+    Fixed(u16),
 }
 
 /// Text columns that are the same in every row of a host. An empty one is left out.
@@ -48,12 +79,16 @@ pub struct Host {
 }
 
 impl Settings {
-    /// The attributes that are worth asking for: those wanted that some column shows.
+    /// The attributes that are worth asking for: those wanted that some column shows, and those that the filter looks at.
     pub(crate) fn useful_attrs(&self) -> AttrSet {
         let shown = self.encodings.iter().map(|encoding| match &encoding.columns {
             Some(columns) => columns.attrs(),
             None => AttrSet::ALL,
         });
-        self.attrs.intersection(shown.fold(AttrSet::NONE, AttrSet::union))
+        let shown = self.attrs.intersection(shown.fold(AttrSet::NONE, AttrSet::union));
+        self.filter.as_ref().map_or(shown, |filter| shown.union(filter.attrs()))
     }
 }
+
+/// Each part walks the table once more: a namespace with fewer sockets is better read by one.
+pub const SPLIT_FROM: u64 = 10_000;

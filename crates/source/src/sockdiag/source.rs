@@ -13,8 +13,7 @@ use sockeye_sys::netns::{NetnsFd, NetnsId, OpenError};
 use tracing::warn;
 
 use super::counters::Counters;
-use super::kit::Kits;
-use super::parked::{LOOK, Parked};
+use super::parked::LOOK;
 use super::reader::{Done, Shared};
 use super::readers::Readers;
 use super::settings::Settings;
@@ -42,13 +41,8 @@ impl SockDiag {
     pub fn new(settings: Settings) -> Result<Self, OpenError> {
         let home = NetnsFd::open("/proc/thread-self/ns/net")?;
         let concurrent = thread::available_parallelism().map_or(1, usize::from);
-        let most = settings.max_threads.max(1);
-        let kits = Kits::new(&settings, concurrent.max(usize::from(settings.netlinkers)).min(most));
         let scanner = Scanner::new(settings.scan.clone());
-        let counters = Arc::new(Counters::default());
-        let attrs = settings.useful_attrs();
-        let parked = Parked::default();
-        let shared = Arc::new(Shared { settings, attrs, counters, home, kits, parked });
+        let shared = Arc::new(Shared::new(settings, home, concurrent));
         let readers = Readers::new(Arc::clone(&shared));
         let state = State { scanner, readers, warned_incomplete: false };
         Ok(Self { state: Arc::new(Mutex::new(state)), shared, watcher: None })
@@ -98,16 +92,17 @@ impl Source for SockDiag {
         let mut state = lock(&self.state);
         state.refresh(&self.shared.counters);
         let (sender, done) = unbounded();
-        let jobs = state.readers.dispatch(outlet, stop, &sender);
+        state.readers.dispatch(outlet, stop, &sender);
         drop(sender);
+        // The channel ends when the last job of the last reader has ended, parts of large namespaces included.
         let done = self.wait(&done);
-        assert_eq!(done.len(), jobs, "a reader has panicked, and its namespace was not read");
         let mut parts: BTreeMap<NetnsId, PartReport> = BTreeMap::new();
-        for Done { netns, report } in done {
-            match parts.entry(netns.id) {
-                Entry::Occupied(mut part) => add(part.get_mut(), &report),
-                Entry::Vacant(part) => drop(part.insert(report)),
+        for done in done {
+            match parts.entry(done.netns.id) {
+                Entry::Occupied(mut part) => add(part.get_mut(), &done.report),
+                Entry::Vacant(part) => drop(part.insert(done.report.clone())),
             }
+            state.readers.remember(done);
         }
         self.shared.kits.finish_poll(outlet);
         parts.into_values().collect()
@@ -159,6 +154,7 @@ mod tests {
         let took = Duration::from_millis(took);
         PartReport {
             part: "blue".into(),
+            plan: "walk",
             rows,
             seen: 2 * rows,
             bytes: 100 * rows,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use sockeye_filter::Support;
 use sockeye_netns::ScanOptions;
 use sockeye_pipeline::{
     Completeness, Outlet, PartReport, PollGate, Queue, QueueLimits, Source as _, Stop, Take,
@@ -13,7 +14,8 @@ use sockeye_pipeline::{
 use sockeye_record::decode::Records;
 use sockeye_record::v1::XtcpFlatRecord;
 use sockeye_record::{Encoding, Format, Limits};
-use sockeye_source::sockdiag::{Host, Modulus, Settings, SockDiag};
+use sockeye_source::sockdiag::Netlinkers::Fixed;
+use sockeye_source::sockdiag::{Host, Modulus, PlanMode, Settings, SockDiag};
 use sockeye_testkit::netns::{Netns, TestNetns};
 use sockeye_testkit::ss::SsSocket;
 use sockeye_testkit::states::{self, Pair};
@@ -52,8 +54,13 @@ pub(crate) fn settings() -> Settings {
         encodings: vec![encoding(Format::ProtobufList, None)],
         limits: Limits { rows: 1_000_000, bytes: 64 << 20 },
         timeout: Duration::from_secs(20),
-        netlinkers: 1,
+        plan: PlanMode::Auto,
+        filter: None,
+        support: Support::ALL,
+        netlinkers: Fixed(1),
+        split_from: 1,
         max_threads: 64,
+        io_uring: None,
         packet_bytes: 32_768,
     }
 }

@@ -1,5 +1,6 @@
 //! Each row carries the name and the inode of its own namespace, and no socket is missing.
 
+use sockeye_source::sockdiag::Netlinkers::Fixed;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sockeye_testkit::netns::{Netns, TestNetns};
@@ -25,7 +26,10 @@ fn rows_of_named_and_anonymous_namespaces_carry_their_labels_and_are_those_of_ss
     let anonymous = AnonymousNetns::new().unwrap();
     let held = (connections(&blue, 3), connections(&red, 5), connections(&anonymous, 7));
     for netlinkers in [1, 3] {
-        let mut eye = Eye::new(sockeye_source::sockdiag::Settings { netlinkers, ..settings() });
+        let mut eye = Eye::new(sockeye_source::sockdiag::Settings {
+            netlinkers: Fixed(netlinkers),
+            ..settings()
+        });
         let poll = eye.poll();
         assert_seen(&poll, &blue, blue.name(), 9);
         assert_seen(&poll, &red, red.name(), 15);
@@ -48,7 +52,8 @@ fn a_host_time_and_number_name_one_row() {
     let _alone = alone();
     let blue = TestNetns::new("unique").unwrap();
     let _held = connections(&blue, 20);
-    let mut eye = Eye::new(sockeye_source::sockdiag::Settings { netlinkers: 4, ..settings() });
+    let mut eye =
+        Eye::new(sockeye_source::sockdiag::Settings { netlinkers: Fixed(4), ..settings() });
     let mut seen = BTreeSet::new();
     for _ in 0..3 {
         for row in eye.poll().rows() {

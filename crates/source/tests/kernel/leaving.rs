@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sockeye_pipeline::{Completeness, Incomplete, Queue, QueueLimits, Source as _, Take, WhenFull};
 use sockeye_record::Limits;
+use sockeye_source::sockdiag::Netlinkers::Fixed;
 use sockeye_source::sockdiag::Settings;
 use sockeye_testkit::netns::{Netns, TestNetns};
 use sockeye_testkit::netns_anonymous::AnonymousNetns;
@@ -29,7 +30,8 @@ fn a_namespace_that_dies_between_polls_is_gone_within_a_second() {
     let _alone = alone();
     let stays = TestNetns::new("stays").unwrap();
     for (max_threads, netlinkers) in [(1, 1), (4096, 3)] {
-        let mut eye = Eye::new(Settings { max_threads, netlinkers, ..settings() });
+        let mut eye =
+            Eye::new(Settings { max_threads, netlinkers: Fixed(netlinkers), ..settings() });
         let named = TestNetns::new("goes").unwrap();
         cable(&stays, &named);
         let poll = eye.poll();

@@ -7,6 +7,8 @@ mod eye;
 mod labels;
 mod leaving;
 mod parts;
+mod plans;
+mod ring;
 mod sampling;
 mod sharing;
 mod sinks;

@@ -1,5 +1,6 @@
 //! `--modulus`: the same sockets at every poll, and all of them counted.
 
+use sockeye_source::sockdiag::Netlinkers::Fixed;
 use sockeye_source::sockdiag::{Modulus, Settings};
 use sockeye_testkit::netns::TestNetns;
 
@@ -15,7 +16,7 @@ fn one_in_four_sockets_are_the_same_ones_at_every_poll() {
     assert_eq!(all.len(), 450);
     for netlinkers in [1, 3] {
         let modulus = Modulus::one_in(4);
-        let mut eye = Eye::new(Settings { modulus, netlinkers, ..settings() });
+        let mut eye = Eye::new(Settings { modulus, netlinkers: Fixed(netlinkers), ..settings() });
         let first = eye.poll();
         let rows = first.rows_of(&netns);
         let kept = cookies(&rows);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::thread::available_parallelism;
 
 use sockeye_record::Format;
+use sockeye_source::sockdiag::Netlinkers::Fixed;
 use sockeye_source::sockdiag::Settings;
 use sockeye_testkit::netns::TestNetns;
 
@@ -37,7 +38,7 @@ fn two_encodings_at_once_give_the_same_rows() {
         encoding(Format::ProtobufList, Some(columns)),
         encoding(Format::Csv, Some(columns)),
     ];
-    let mut eye = Eye::new(Settings { encodings, netlinkers: 2, ..settings() });
+    let mut eye = Eye::new(Settings { encodings, netlinkers: Fixed(2), ..settings() });
     let poll = eye.poll();
     assert_eq!(cookies(&poll.rows_of(&netns)).len(), 90);
     let lanes = |lane: usize| poll.lanes[lane].iter().flat_map(|envelope| decode(envelope));

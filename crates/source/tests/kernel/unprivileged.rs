@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sockeye_netns::ScanOptions;
 use sockeye_pipeline::{Completeness, Incomplete};
+use sockeye_source::sockdiag::Netlinkers::Fixed;
 use sockeye_source::sockdiag::Settings;
 use sockeye_testkit::netns::{Netns as _, TestNetns};
 
@@ -59,7 +60,8 @@ fn child_own_only() {
     let Some(_) = child() else { return };
     let scan = ScanOptions { own_only: true, ..ScanOptions::default() };
     for netlinkers in [1, 3] {
-        let mut eye = Eye::new(Settings { scan: scan.clone(), netlinkers, ..settings() });
+        let mut eye =
+            Eye::new(Settings { scan: scan.clone(), netlinkers: Fixed(netlinkers), ..settings() });
         let poll = eye.poll();
         assert_eq!(poll.parts.len(), 1);
         assert_eq!(poll.parts[0].completeness, Completeness::Complete);

@@ -1,7 +1,9 @@
 //! What the kernel is asked.
 
+use sockeye_filter::Support;
 use sockeye_pipeline::Stop;
-use sockeye_wire::{AttrSet, PortRange, Request, StateSet};
+use sockeye_wire::request::Part;
+use sockeye_wire::{AttrSet, Request, StateSet};
 
 use crate::script::{SEQ, chunk, done, dump, scripted};
 
@@ -33,9 +35,10 @@ fn the_kernel_is_sent_a_dump_request_with_the_states_and_the_extension_bits() {
 fn a_part_of_a_namespace_is_asked_for_by_its_ports() {
     let stop = Stop::default();
     let mut kernel = scripted([chunk(&[done(0)])]);
-    let ports = Some(PortRange::part(1, 4));
+    let bytecode =
+        sockeye_filter::bytecode(None, Some(&Part::equal(1, 4)), Support::LEAST).unwrap();
     let mut dump = dump(&stop);
-    dump.request = Request { states: StateSet::ALL, attrs: AttrSet::NONE, ports };
+    dump.request = Request { states: StateSet::ALL, attrs: AttrSet::NONE, bytecode: &bytecode };
     dump.run(&mut kernel, &mut [0; 4096], || true, |_| ());
     let request = &kernel.0.requests()[0];
     assert_eq!((request.len(), request[0], request[19]), (96, 96, 0));

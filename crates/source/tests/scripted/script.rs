@@ -46,7 +46,7 @@ pub(crate) fn scripted(script: impl IntoIterator<Item = Step>) -> Scripted {
 /// A dump of everything that may take 30 ms.
 pub(crate) fn dump(stop: &Stop) -> Dump<'_> {
     Dump {
-        request: Request { states: StateSet::DEFAULT, attrs: AttrSet::DEFAULT, ports: None },
+        request: Request { states: StateSet::DEFAULT, attrs: AttrSet::DEFAULT, bytecode: &[] },
         seq: SEQ,
         wanted: AttrSet::DEFAULT,
         timeout: Duration::from_millis(30),

@@ -1,0 +1,160 @@
+//! A look around inside a namespace: what its counters say, what that means for the plan, and a socket to ask with.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use sockeye_filter::Resolved;
+use sockeye_netns::Census;
+use sockeye_sys::DiagSocket;
+use sockeye_wire::StateSet;
+
+use super::memory::Memory;
+use super::plan::{Counts, First, PlanMode, SMALL, first, hidden};
+use super::reader::{RECEIVE_TIMEOUT, Shared};
+use super::settings::Netlinkers;
+
+/// What was seen.
+#[derive(Debug)]
+pub(crate) struct Look {
+    /// The counters, to read them once more.
+    pub(crate) census: Option<Census>,
+    pub(crate) counts: Option<Counts>,
+    /// Connections opened so far, where that may be of use.
+    pub(crate) opens: Option<u64>,
+    /// There may be sockets that are bound and neither listen nor connect.
+    pub(crate) bound: bool,
+    pub(crate) first: First,
+    /// None where there is nothing to ask for.
+    pub(crate) socket: Option<DiagSocket>,
+    pub(crate) filter: Option<Arc<Resolved>>,
+}
+
+impl Look {
+    /// To be called inside the namespace by the reader that leads.
+    ///
+    /// # Errors
+    /// There is no netlink socket to be had.
+    pub(crate) fn around(
+        shared: &Shared,
+        memory: &Memory,
+        proc_root: &Path,
+        check: bool,
+    ) -> io::Result<Self> {
+        let settings = &shared.settings;
+        let wanted = settings.states;
+        let mut look = Self {
+            census: None,
+            counts: None,
+            opens: None,
+            bound: wanted.intersects(StateSet::BOUND_INACTIVE),
+            first: First::Walk,
+            socket: None,
+            filter: shared.resolve_filter(),
+        };
+        // What is not among connections is asked for directly: that is as cheap as counting.
+        if !wanted.is_within(StateSet::UNCONNECTED) {
+            look.count(proc_root);
+        }
+        if settings.plan == PlanMode::Auto && !shared.filters_in_kernel() {
+            look.plan(wanted, memory, check);
+        }
+        if look.first != First::Nothing {
+            look.socket = Some(DiagSocket::open(RECEIVE_TIMEOUT)?);
+        }
+        Ok(look)
+    }
+
+    /// To be called by a reader that was given its part.
+    ///
+    /// # Errors
+    /// As of [`Look::around`].
+    pub(crate) fn at_a_part(shared: &Shared) -> io::Result<Self> {
+        Ok(Self {
+            census: None,
+            counts: None,
+            opens: None,
+            bound: true,
+            first: First::Walk,
+            socket: Some(DiagSocket::open(RECEIVE_TIMEOUT)?),
+            filter: shared.resolve_filter(),
+        })
+    }
+
+    /// How many readers the namespace is worth.
+    pub(crate) fn readers(&self, shared: &Shared) -> u16 {
+        let in_use = self.counts.map_or(0, |counts| counts.in_use);
+        shared.settings.netlinkers.readers(in_use, shared.settings.split_from)
+    }
+
+    fn count(&mut self, proc_root: &Path) {
+        // Without counters, which a hardened /proc may hide, the table is walked.
+        self.census = Census::open(proc_root).ok();
+        let stat = self.census.as_ref().and_then(|census| census.sockstat().ok());
+        self.counts = stat.map(Counts::from);
+        let small = self.counts.filter(|counts| counts.in_use <= SMALL);
+        if let (Some(counts), Some(stat), Some(census), true) =
+            (small, stat, &self.census, self.bound)
+        {
+            // As many sockets as TCP counts, or else as many as all protocols count: no other can be bound.
+            let used = u64::from(stat.used);
+            self.bound = used != counts.in_use && census.in_use_by_protocols().ok() != Some(used);
+        }
+    }
+
+    fn plan(&mut self, wanted: StateSet, memory: &Memory, check: bool) {
+        self.first = first(wanted, self.counts, self.bound);
+        if self.first != First::Unconnected {
+            return;
+        }
+        let hidden = self.counts.is_some_and(|counts| hidden(wanted, counts));
+        // Where listeners were everything at the last poll, they are likely to be again.
+        if !memory.unconnected || hidden || check {
+            self.opens = self.census.as_ref().and_then(|census| census.opens().ok());
+        }
+    }
+}
+
+impl Netlinkers {
+    /// Readers for a namespace with so many sockets in use.
+    fn readers(self, in_use: u64, split_from: u64) -> u16 {
+        match self {
+            Self::Fixed(readers) if in_use >= split_from => readers.max(1),
+            Self::Auto if in_use >= AUTO_SPLIT_FROM => auto_readers(),
+            Self::Fixed(_) | Self::Auto => 1,
+        }
+    }
+
+    /// Readers that a namespace may get, should it be large.
+    pub(crate) fn most(self) -> u16 {
+        match self {
+            Self::Fixed(readers) => readers.max(1),
+            Self::Auto => auto_readers(),
+        }
+    }
+}
+
+fn auto_readers() -> u16 {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    u16::try_from(processors).unwrap_or(u16::MAX).min(MOST_AUTO_READERS)
+}
+
+/// Each further reader walks the table once more: below this, a shorter dump is not worth the processor time.
+const AUTO_SPLIT_FROM: u64 = 200_000;
+const MOST_AUTO_READERS: u16 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_large_namespaces_are_split() {
+        assert_eq!(Netlinkers::Fixed(3).readers(10_000, 10_000), 3);
+        assert_eq!(Netlinkers::Fixed(3).readers(9_999, 10_000), 1);
+        assert_eq!(Netlinkers::Fixed(0).readers(10_000, 10_000), 1);
+        assert_eq!(Netlinkers::Auto.readers(AUTO_SPLIT_FROM - 1, 10_000), 1);
+        assert_eq!(Netlinkers::Auto.readers(AUTO_SPLIT_FROM, 10_000), auto_readers());
+        assert!((1..=MOST_AUTO_READERS).contains(&auto_readers()));
+    }
+}

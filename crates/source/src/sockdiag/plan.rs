@@ -1,0 +1,189 @@
+//! What to ask a namespace for, so that as little of the shared hash table is walked as possible.
+//!
+//! Every namespace shares one table of connections, and a dump walks all of it: milliseconds for a namespace with a
+//! single listener. So counters are read first, and a walk is left out when what was read instead is proven by them to
+//! be everything.
+//!
+//! - Nothing is in use: there is nothing to ask for.
+//! - Listeners have a table of their own. As many listeners as sockets in use: those were all.
+//! - No connection was opened since every one was known, by the namespace's own count: each of the known ones is looked up
+//!   by its key. As many found as are in use: none was missed, and those that were not found have closed.
+//!
+//! Mini-sockets (`TIME_WAIT`, and `FIN_WAIT2` of sockets that were closed) are counted in one figure for both states,
+//! and are shown where those states are wanted: while there are any, only known sockets can prove anything, since a mini-socket is
+//! what became of a connection that was known. Requests (`SYN_RECV`) are in no counter. Sockets that are bound and neither
+//! listen nor connect are in no protocol's counter, but among all that are used.
+
+use sockeye_netns::SockStat;
+use sockeye_wire::StateSet;
+
+/// How a namespace was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plan {
+    /// The counters say that there is nothing to ask for.
+    Nothing,
+    /// The tables of sockets without a connection.
+    Listeners,
+    /// Those, and one question for each known connection.
+    Lookups,
+    /// The whole table.
+    Walk,
+    /// The whole table by several readers, a range of ports each.
+    Parts,
+    /// The whole table, to compare it with what a cheaper plan has brought.
+    Check,
+}
+
+impl Plan {
+    /// Every plan, in the order of their numbers.
+    pub const ALL: [Self; 6] =
+        [Self::Nothing, Self::Listeners, Self::Lookups, Self::Walk, Self::Parts, Self::Check];
+
+    /// Its name in logs and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Listeners => "listeners",
+            Self::Lookups => "lookups",
+            Self::Walk => "walk",
+            Self::Parts => "parts",
+            Self::Check => "check",
+        }
+    }
+}
+
+/// `--plan`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PlanMode {
+    /// The cheapest plan that is sure to bring everything.
+    #[default]
+    Auto,
+    /// Always the whole table.
+    Full,
+}
+
+impl std::str::FromStr for PlanMode {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "full" => Ok(Self::Full),
+            _ => Err("allowed: auto, full"),
+        }
+    }
+}
+
+impl std::fmt::Display for PlanMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if *self == Self::Auto { "auto" } else { "full" })
+    }
+}
+
+/// What the counters of a namespace say, as far as a plan goes by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Listeners, connections and orphans of both families.
+    pub(crate) in_use: u64,
+    /// Mini-sockets.
+    pub(crate) time_waiters: u32,
+}
+
+impl From<SockStat> for Counts {
+    fn from(stat: SockStat) -> Self {
+        let in_use = u64::from(stat.tcp_inuse) + u64::from(stat.tcp6_inuse);
+        Self { in_use, time_waiters: stat.time_wait }
+    }
+}
+
+/// What to do first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum First {
+    /// Nothing at all.
+    Nothing,
+    /// Ask for what has no connection, then see.
+    Unconnected,
+    /// Walk.
+    Walk,
+}
+
+/// What to do first in a namespace with these counts (`None`: they can't be read). `bound`: there may be sockets that
+/// are bound and neither listen nor connect.
+pub(crate) fn first(wanted: StateSet, counts: Option<Counts>, bound: bool) -> First {
+    let Some(counts) = counts.filter(|_| !wanted.intersects(StateSet::REQUESTS)) else {
+        return First::Walk;
+    };
+    let bound = bound && wanted.intersects(StateSet::BOUND_INACTIVE);
+    if counts.in_use > SMALL {
+        First::Walk
+    } else if counts.in_use == 0 && !bound && !hidden(wanted, counts) {
+        First::Nothing
+    } else {
+        First::Unconnected
+    }
+}
+
+/// Whether mini-sockets may be wanted, which no counter tells apart.
+pub(crate) fn hidden(wanted: StateSet, counts: Counts) -> bool {
+    counts.time_waiters > 0 && wanted.intersects(StateSet::TIME_WAITERS)
+}
+
+/// Whether `found` sockets in use are all there are: the counts said so before, and say so still.
+pub(crate) fn proven(found: u64, before: Option<Counts>, after: Option<Counts>) -> bool {
+    let in_use = |counts: Option<Counts>| counts.map(|counts| counts.in_use);
+    in_use(before) == Some(found) && in_use(after) == Some(found)
+}
+
+/// Above so many sockets in use a namespace is walked without thinking, and nothing is remembered of it.
+pub(crate) const SMALL: u64 = 2048;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BIG: StateSet = StateSet::DEFAULT;
+
+    fn counts(in_use: u64, time_waiters: u32) -> Counts {
+        Counts { in_use, time_waiters }
+    }
+
+    #[test]
+    fn where_nothing_is_in_use_there_is_nothing_to_ask_for() {
+        assert_eq!(first(BIG, Some(counts(0, 0)), false), First::Nothing);
+        assert_eq!(first(BIG, Some(counts(1, 0)), false), First::Unconnected);
+        assert_eq!(first(BIG, Some(counts(SMALL, 0)), false), First::Unconnected);
+        assert_eq!(first(BIG, Some(counts(SMALL + 1, 0)), false), First::Walk);
+    }
+
+    #[test]
+    fn without_counts_and_where_they_do_not_count_only_a_walk_tells() {
+        assert_eq!(first(BIG, None, false), First::Walk);
+        assert_eq!(first(StateSet::ALL, Some(counts(0, 0)), false), First::Walk);
+    }
+
+    #[test]
+    fn sockets_that_may_be_bound_are_asked_for_where_they_are_wanted() {
+        let established: StateSet = "established".parse().unwrap();
+        assert_eq!(first(BIG, Some(counts(0, 0)), true), First::Unconnected);
+        assert_eq!(first(established, Some(counts(0, 0)), true), First::Nothing);
+    }
+
+    #[test]
+    fn mini_sockets_hide_where_one_of_their_states_is_wanted() {
+        let states = |names: &str| names.parse::<StateSet>().unwrap();
+        assert_eq!(first(BIG, Some(counts(0, 1)), false), First::Unconnected);
+        assert!(hidden(BIG, counts(0, 1)) && hidden(states("time-wait"), counts(0, 1)));
+        assert!(
+            !hidden(states("established,listening"), counts(0, 1)) && !hidden(BIG, counts(7, 0))
+        );
+    }
+
+    #[test]
+    fn what_was_found_is_everything_only_if_the_counts_agree_before_and_after() {
+        let three = Some(counts(3, 0));
+        assert!(proven(3, three, three));
+        assert!(!proven(2, three, three) && !proven(4, three, three));
+        assert!(!proven(3, three, Some(counts(4, 0))) && !proven(3, Some(counts(2, 0)), three));
+        assert!(!proven(3, three, None) && !proven(3, None, three));
+    }
+}

@@ -1,0 +1,492 @@
+//! One namespace in one poll: which exchanges there are, in which order, and what becomes of the replies.
+//!
+//! It sends and receives nothing itself: who drives it asks for the next request and feeds it what comes back, by
+//! blocking receives or through a ring.
+
+use std::time::Instant;
+
+use sockeye_netns::Census;
+use sockeye_pipeline::{Completeness, Incomplete, PartReport};
+use sockeye_sys::DiagSocket;
+use sockeye_wire::request::Part;
+use sockeye_wire::{AttrSet, Request, SocketKey, StateSet};
+
+use super::dump::{DumpStats, Got};
+use super::kept::{Kept, in_use, is_connection};
+use super::kit::Lanes;
+use super::look::Look;
+use super::memory::{Known, Memory};
+use super::plan::{self, Counts, First, Plan, SMALL};
+use super::progress::{EMPTY, Progress, Step};
+use super::reader::Shared;
+use super::rows::{Rows, Ship};
+use super::split::Sample;
+
+/// A namespace, or a part of one, that is being read.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) rows: Rows,
+    stage: Stage,
+    plan: Plan,
+    /// Compare what a cheap plan brings with a walk.
+    check: bool,
+    part: Option<Part>,
+    /// Its files keep the namespace as a socket does.
+    pub(crate) census: Option<Census>,
+    counts: Option<Counts>,
+    opens: Option<u64>,
+    bound: bool,
+    memory: Memory,
+    kept: Kept,
+    /// Sockets in use that were found without a walk.
+    found: u64,
+    /// Connections that were found, of a small namespace.
+    keys: Vec<SocketKey>,
+    /// Cookies that a cheap plan brought, while a walk checks them.
+    planned: Vec<u64>,
+    /// Cookies that were in the cheap plan or in the walk and not in both.
+    differences: Option<u64>,
+    wanted: AttrSet,
+    port_id: u32,
+    seq: u32,
+    request: Vec<u8>,
+    progress: Progress,
+    total: DumpStats,
+    began: Instant,
+    walk_began: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// What has no connection is asked for, and kept back.
+    Unconnected,
+    /// Known connections are looked up from this one on, and kept back.
+    Lookups(usize),
+    /// The table is walked, and rows are sent.
+    Walk,
+    /// The table is walked, and kept back to be compared.
+    Check,
+    /// What was kept is everything, and is sent.
+    Send,
+    Ended,
+}
+
+/// What is left of a reading.
+pub(crate) struct Read {
+    pub(crate) report: PartReport,
+    pub(crate) stats: DumpStats,
+    pub(crate) plan: Plan,
+    /// Of a check: how many sockets the cheap plan had and the walk had not, or the other way round.
+    pub(crate) differences: Option<u64>,
+    pub(crate) memory: Memory,
+    pub(crate) kept: Vec<u8>,
+}
+
+/// Where rows go.
+pub(crate) struct To<'a, S> {
+    pub(crate) lanes: &'a mut Lanes,
+    pub(crate) ship: &'a S,
+}
+
+impl Reading {
+    /// A reading that begins with what `look` advises, and the socket to drive it by; with a `part`, it reads that alone.
+    pub(crate) fn new(
+        shared: &Shared,
+        mut rows: Rows,
+        look: Look,
+        part: Option<Part>,
+        memory: Memory,
+        kept: Vec<u8>,
+    ) -> (Self, Option<DiagSocket>) {
+        let port_id = look.socket.as_ref().map_or(0, DiagSocket::port_id);
+        let now = Instant::now();
+        rows.filter = look.filter;
+        let mut reading = Self {
+            rows,
+            stage: Stage::Ended,
+            plan: Plan::Nothing,
+            check: false,
+            part,
+            census: look.census,
+            counts: look.counts,
+            opens: look.opens.filter(|_| part.is_none()),
+            bound: look.bound,
+            memory,
+            kept: Kept::with_bytes(kept),
+            found: 0,
+            keys: Vec::new(),
+            planned: Vec::new(),
+            differences: None,
+            wanted: shared.wanted,
+            port_id,
+            seq: 0,
+            request: Vec::new(),
+            progress: Progress::dump(port_id, 0, shared.wanted),
+            total: EMPTY,
+            began: now,
+            walk_began: now,
+        };
+        // Counters are of the whole namespace, and prove nothing about a part.
+        let first = if part.is_some() { First::Walk } else { look.first };
+        match first {
+            First::Nothing => reading.memory.known = None,
+            First::Unconnected => {
+                reading.plan = Plan::Listeners;
+                reading.stage = Stage::Unconnected;
+            }
+            First::Walk => reading.walk(shared),
+        }
+        (reading, look.socket)
+    }
+
+    /// Compares the result of a cheap plan with a walk.
+    pub(crate) fn check(&mut self) {
+        self.check = true;
+    }
+
+    /// The next request; `None` when everything is read.
+    pub(crate) fn ask(&mut self, shared: &Shared) -> Option<&[u8]> {
+        self.request.clear();
+        match self.stage {
+            Stage::Send | Stage::Ended => return None,
+            Stage::Lookups(from) => self.ask_for_known(from),
+            Stage::Unconnected => {
+                let bound = if self.bound { StateSet::BOUND_INACTIVE } else { StateSet::LISTENING };
+                let bound = bound.intersection(shared.settings.states);
+                self.rows.requested_now();
+                self.ask_for_states(StateSet::LISTENING.union(bound), &[]);
+            }
+            Stage::Walk | Stage::Check => {
+                // In a small namespace the counters can prove something about all sockets only.
+                let filter = self.rows.filter.as_deref().filter(|_| self.opens.is_none());
+                let bytecode = shared.bytecode(filter, self.part.as_ref());
+                self.rows.requested_now();
+                self.ask_for_states(self.walked_states(shared), &bytecode);
+            }
+        }
+        Some(&self.request)
+    }
+
+    /// Whether there is nothing more to ask for.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Send | Stage::Ended)
+    }
+
+    /// Whether what is asked for takes a walk of the table.
+    pub(crate) fn walks(&self) -> bool {
+        matches!(self.stage, Stage::Walk | Stage::Check)
+    }
+
+    /// How many sockets it may have to keep back.
+    pub(crate) fn may_keep(&self) -> u64 {
+        match self.stage {
+            Stage::Walk | Stage::Send | Stage::Ended => 0,
+            _ => self.counts.map_or(0, |counts| counts.in_use),
+        }
+    }
+
+    /// Whether the walk of it may take long: it is large, or nobody knows.
+    pub(crate) fn is_large(&self) -> bool {
+        self.stage == Stage::Walk && self.counts.is_none_or(|counts| counts.in_use > SMALL)
+    }
+
+    /// How many receives it takes at the least until there is something else to ask for.
+    pub(crate) fn receives(&self) -> usize {
+        self.progress.receives()
+    }
+
+    /// Takes what a receive came to; [`Step::Ended`] when there is another request to ask for, or none.
+    pub(crate) fn feed<S: Ship>(
+        &mut self,
+        got: &Got<'_>,
+        shared: &Shared,
+        to: &mut To<'_, S>,
+    ) -> Step {
+        let step = match *got {
+            Got::Chunk(received, chunk) if self.stage == Stage::Walk => {
+                let samples = self.samples(shared);
+                to.lanes.serve(&self.rows, &shared.settings.host);
+                let Self { progress, rows, keys, memory, opens, .. } = self;
+                let remembers = opens.is_some();
+                progress.feed(received, chunk, &mut |diag, payload| {
+                    if remembers && is_connection(diag) {
+                        keys.extend(SocketKey::of(payload));
+                    }
+                    if samples {
+                        memory.sample.see(|| (diag.source_port(), diag.destination_port()));
+                    }
+                    if rows.wants(diag) {
+                        rows.push(diag, to.lanes, to.ship);
+                    }
+                })
+            }
+            Got::Chunk(received, chunk) => {
+                let Self { progress, kept, found, keys, .. } = self;
+                progress.feed(received, chunk, &mut |diag, payload| {
+                    *found += u64::from(in_use(diag));
+                    if is_connection(diag) {
+                        keys.extend(SocketKey::of(payload));
+                    }
+                    kept.keep(payload);
+                })
+            }
+            Got::Lost => self.progress.lost(),
+            Got::Nothing(why) => {
+                self.fail(why);
+                Step::Ended
+            }
+        };
+        if step == Step::Ended {
+            self.exchange_ended(shared);
+        }
+        if self.stage == Stage::Send {
+            self.send_kept(shared, to);
+        }
+        step
+    }
+
+    /// Nothing more can be asked, for this reason unless there was another before.
+    pub(crate) fn fail(&mut self, why: Incomplete) {
+        self.progress.wrong(why);
+        self.total.completeness = self.progress.stats.completeness;
+        self.add_up();
+        self.memory.known = None;
+        self.stage = Stage::Ended;
+    }
+
+    /// What has become of it.
+    pub(crate) fn finish(self) -> Read {
+        let stats = DumpStats { took: self.began.elapsed(), ..self.total };
+        let Self { rows, plan, differences, memory, kept, .. } = self;
+        let report = PartReport {
+            part: rows.name,
+            plan: plan.name(),
+            rows: rows.sent,
+            seen: rows.seen,
+            bytes: stats.bytes,
+            took: stats.took,
+            completeness: stats.completeness,
+        };
+        Read { report, stats, plan, differences, memory, kept: kept.into_bytes() }
+    }
+
+    fn ask_for_known(&mut self, from: usize) {
+        let known = self.memory.known.as_ref().map_or(&[][..], |known| &known.keys);
+        let first_seq = self.seq.wrapping_add(1);
+        let mut asked = 0;
+        for key in known.iter().skip(from).take(LOOKUPS_AT_ONCE) {
+            self.seq = self.seq.wrapping_add(1);
+            self.request.extend(key.request(self.seq, self.wanted.extension_bits()));
+            asked += 1;
+        }
+        self.progress = Progress::lookups(self.port_id, first_seq, asked, self.wanted);
+    }
+
+    fn ask_for_states(&mut self, states: StateSet, bytecode: &[u8]) {
+        self.seq = self.seq.wrapping_add(1);
+        let request = Request { states, attrs: self.wanted, bytecode };
+        request.encode_into(self.seq, &mut self.request);
+        self.progress = Progress::dump(self.port_id, self.seq, self.wanted);
+    }
+
+    fn exchange_ended(&mut self, shared: &Shared) {
+        let completeness = self.progress.stats.completeness;
+        let complete = completeness == Completeness::Complete;
+        let refused = matches!(completeness, Completeness::Incomplete(Incomplete::Refused(_)));
+        if refused && self.stage == Stage::Walk && shared.refused() {
+            // A kernel that does not know one of the conditions: what it sends is looked at again in any case.
+            self.add_up();
+            return self.walk(shared);
+        }
+        if matches!(self.stage, Stage::Walk | Stage::Check) {
+            self.total.completeness = completeness;
+        }
+        self.add_up();
+        match self.stage {
+            Stage::Unconnected if complete => self.after_unconnected(shared),
+            Stage::Lookups(from) if complete => self.after_lookups(from, shared),
+            Stage::Unconnected | Stage::Lookups(_) => self.walk(shared),
+            Stage::Walk => {
+                self.walked(complete, shared);
+                self.stage = Stage::Ended;
+            }
+            Stage::Check => {
+                self.compare(complete);
+                self.walked(complete, shared);
+                self.stage = Stage::Send;
+            }
+            Stage::Send | Stage::Ended => {}
+        }
+    }
+
+    fn after_unconnected(&mut self, shared: &Shared) {
+        let wanted = shared.settings.states;
+        let hidden = self.counts.is_some_and(|counts| plan::hidden(wanted, counts));
+        if !hidden && self.proven() {
+            self.memory.unconnected = true;
+            self.planned(Plan::Listeners, shared);
+        } else if let Some(known) = self.memory.worth_looking_up(self.opens) {
+            if known.keys.is_empty() {
+                self.after_lookups(0, shared);
+            } else {
+                self.stage = Stage::Lookups(0);
+            }
+        } else {
+            self.walk(shared);
+        }
+    }
+
+    fn after_lookups(&mut self, from: usize, shared: &Shared) {
+        let known = self.memory.known.as_ref().map_or(0, |known| known.keys.len());
+        let next = from + LOOKUPS_AT_ONCE;
+        if next < known {
+            self.stage = Stage::Lookups(next);
+        } else if self.proven() {
+            self.memory.unconnected = false;
+            self.planned(Plan::Lookups, shared);
+        } else {
+            self.walk(shared);
+        }
+    }
+
+    /// Whether what was found is everything, by the counters now.
+    fn proven(&self) -> bool {
+        let now = self.census.as_ref().and_then(|census| census.sockstat().ok());
+        plan::proven(self.found, self.counts, now.map(Counts::from))
+    }
+
+    /// A cheap plan has brought everything; which may be checked.
+    fn planned(&mut self, plan: Plan, shared: &Shared) {
+        self.rows.states = Some(shared.settings.states);
+        if self.check {
+            self.planned = self.kept_cookies();
+            self.kept.clear();
+            self.keys.clear();
+            self.plan = Plan::Check;
+            self.stage = Stage::Check;
+            self.walk_began = Instant::now();
+        } else {
+            self.plan = plan;
+            self.remember(shared);
+            self.stage = Stage::Send;
+        }
+    }
+
+    /// Walks the table: nothing less is sure to bring everything.
+    fn walk(&mut self, shared: &Shared) {
+        self.kept.clear();
+        self.keys.clear();
+        // Its files would keep the namespace for as long as the walk takes.
+        self.census = None;
+        self.memory.sample = Sample::default();
+        let wanted = shared.settings.states;
+        self.plan = match self.part {
+            Some(_) => Plan::Parts,
+            // The kernel keeps them apart from connections.
+            None if wanted.is_within(StateSet::UNCONNECTED) => Plan::Listeners,
+            None => Plan::Walk,
+        };
+        self.rows.states = (self.walked_states(shared) != wanted).then_some(wanted);
+        self.stage = Stage::Walk;
+        self.walk_began = Instant::now();
+    }
+
+    fn walked(&mut self, complete: bool, shared: &Shared) {
+        self.memory.walk = self.walk_began.elapsed();
+        self.memory.unconnected = false;
+        if complete {
+            self.remember(shared);
+        } else {
+            self.memory.known = None;
+        }
+    }
+
+    /// Keeps in mind what was found, where the counters allow to go by it.
+    fn remember(&mut self, shared: &Shared) {
+        let keys = std::mem::take(&mut self.keys);
+        // What was known before gives its share of the budget back first.
+        self.memory.known = None;
+        self.memory.known = self.opens.and_then(|opens| Known::new(opens, keys, &shared.budget));
+    }
+
+    /// Counts what the cheap plan and the walk have not in common, if nothing changed meanwhile.
+    fn compare(&mut self, complete: bool) {
+        let census = self.census.take();
+        let counts = census.as_ref().and_then(|census| census.sockstat().ok()).map(Counts::from);
+        let opens = census.as_ref().and_then(|census| census.opens().ok());
+        if complete && counts.is_some() && counts == self.counts && opens == self.opens {
+            let (planned, walked) = (std::mem::take(&mut self.planned), self.kept_cookies());
+            self.differences = Some(differences(&planned, &walked));
+        }
+    }
+
+    /// The cookies of the rows that what was kept will make, in order.
+    fn kept_cookies(&self) -> Vec<u64> {
+        let mut cookies = Vec::new();
+        self.kept.for_each(self.wanted, |diag| {
+            if self.rows.wants(diag) {
+                cookies.push(diag.cookie());
+            }
+        });
+        cookies.sort_unstable();
+        cookies
+    }
+
+    fn send_kept<S: Ship>(&mut self, shared: &Shared, to: &mut To<'_, S>) {
+        // Rows may have to wait for a sink, and the files would keep the namespace.
+        self.census = None;
+        self.stage = Stage::Ended;
+        to.lanes.serve(&self.rows, &shared.settings.host);
+        let Self { kept, rows, wanted, .. } = self;
+        kept.for_each(*wanted, |diag| {
+            if rows.wants(diag) {
+                rows.push(diag, to.lanes, to.ship);
+            }
+        });
+    }
+
+    /// In a small namespace every socket that is in use is asked for, so that the counters can prove something; those
+    /// that are not wanted are left out here.
+    fn walked_states(&self, shared: &Shared) -> StateSet {
+        let wanted = shared.settings.states;
+        if self.opens.is_some() { wanted.union(StateSet::IN_USE) } else { wanted }
+    }
+
+    fn samples(&self, shared: &Shared) -> bool {
+        self.part.is_some() || self.counts.is_some_and(|counts| shared.may_split(counts.in_use))
+    }
+
+    fn add_up(&mut self) {
+        let seen = std::mem::replace(&mut self.progress.stats, EMPTY);
+        self.total.chunks += seen.chunks;
+        self.total.bytes += seen.bytes;
+        self.total.sockets += seen.sockets;
+        self.total.foreign += seen.foreign;
+        self.total.malformed += seen.malformed;
+        self.total.unknown_attributes += seen.unknown_attributes;
+        self.total.long_tcp_info += seen.long_tcp_info;
+    }
+}
+
+/// How many are in one of two ordered lists and not in the other.
+fn differences(one: &[u64], other: &[u64]) -> u64 {
+    let only = |these: &[u64], those: &[u64]| {
+        these.iter().filter(|cookie| those.binary_search(cookie).is_err()).count() as u64
+    };
+    only(one, other) + only(other, one)
+}
+
+/// Requests that are sent at once.
+const LOOKUPS_AT_ONCE: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_those_of_either_side() {
+        assert_eq!(differences(&[1, 2, 3], &[1, 2, 3]), 0);
+        assert_eq!(differences(&[1, 3, 5], &[2, 3]), 3);
+        assert_eq!(differences(&[], &[7]), 1);
+    }
+}

@@ -1,0 +1,138 @@
+//! From sockets to rows: which of them are wanted, their numbers, and what is the same for all of a namespace.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sockeye_filter::Resolved;
+use sockeye_netns::{Container, NetnsId};
+use sockeye_record::{DAEMON_VERSION, DumpContext, Envelope, POLL, SCHEMA_VERSION, SocketRow};
+use sockeye_sys::clock;
+use sockeye_wire::{InetDiag, StateSet, tcp_state};
+
+use super::kit::Lanes;
+use super::sample::Modulus;
+use super::settings::Host;
+
+/// What takes envelopes. It may have to wait for the sinks: nothing of a namespace must be held meanwhile.
+pub(crate) trait Ship {
+    /// Takes an envelope of lane `lane`.
+    fn ship(&self, lane: usize, envelope: Envelope);
+}
+
+/// What all parts of one namespace and poll have in common.
+#[derive(Debug, Default)]
+pub(crate) struct Common {
+    /// Numbers the rows.
+    counter: AtomicU64,
+    /// Wall clock and boot time when the first part was requested: one moment for all rows, however many read them.
+    requested: OnceLock<(i64, i64)>,
+}
+
+/// Which dump rows belong to: no two have the namespace and the moment of the request in common.
+pub(crate) type Dumped = (NetnsId, (i64, i64));
+
+/// The rows of one namespace, or of one part of it.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    pub(crate) id: NetnsId,
+    pub(crate) name: Arc<str>,
+    pub(crate) container: Option<Container>,
+    /// Which reader of how many.
+    pub(crate) part: (u16, u16),
+    pub(crate) common: Arc<Common>,
+    /// Of the netlink socket, for its column.
+    pub(crate) fd: u64,
+    pub(crate) modulus: Modulus,
+    /// The states to keep, where more were asked for.
+    pub(crate) states: Option<StateSet>,
+    pub(crate) filter: Option<Arc<Resolved>>,
+    requested: (i64, i64),
+    /// Sockets that are wanted.
+    pub(crate) seen: u64,
+    /// Those of them that are rows.
+    pub(crate) sent: u64,
+}
+
+impl Rows {
+    pub(crate) fn new(
+        id: NetnsId,
+        name: Arc<str>,
+        container: Option<Container>,
+        modulus: Modulus,
+    ) -> Self {
+        Self {
+            id,
+            name,
+            container,
+            part: (0, 1),
+            common: Arc::default(),
+            fd: 0,
+            modulus,
+            states: None,
+            filter: None,
+            requested: (0, 0),
+            seen: 0,
+            sent: 0,
+        }
+    }
+
+    /// The kernel is about to be asked: this is the moment that the rows tell of.
+    pub(crate) fn requested_now(&mut self) {
+        let now = || (clock::wall_ns(), clock::boottime_ns());
+        self.requested =
+            if self.part.1 == 1 { now() } else { *self.common.requested.get_or_init(now) };
+    }
+
+    pub(crate) fn dumped(&self) -> Dumped {
+        (self.id, self.requested)
+    }
+
+    /// What is the same for every row.
+    pub(crate) fn context<'a>(&'a self, host: &'a Host) -> DumpContext<'a> {
+        let container = self.container.as_ref();
+        DumpContext {
+            schema_version: SCHEMA_VERSION,
+            daemon_version: DAEMON_VERSION,
+            timestamp_ns: self.requested.0,
+            boottime_ns: self.requested.1,
+            hostname: &host.hostname,
+            location: &host.location,
+            netns: &self.name,
+            netns_inode: self.id.inode,
+            nsid: None,
+            container_id: container.map_or("", |container| &container.id),
+            container_runtime: container.map_or("", |container| container.runtime.as_str()),
+            label: &host.label,
+            tag: &host.tag,
+            record_kind: POLL,
+        }
+    }
+
+    /// Whether the socket is one of those that were asked for.
+    #[inline]
+    pub(crate) fn wants(&self, diag: &InetDiag<'_>) -> bool {
+        self.states.is_none_or(|states| states.contains(diag.state()) || bound(states, diag))
+            && self.filter.as_ref().is_none_or(|filter| filter.matches(diag))
+    }
+
+    /// Makes a row of a socket that is wanted, unless sampling leaves it out.
+    #[inline]
+    pub(crate) fn push(&mut self, diag: &InetDiag<'_>, lanes: &mut Lanes, to: &impl Ship) {
+        self.seen += 1;
+        if !self.modulus.keeps(diag.cookie()) {
+            return;
+        }
+        self.sent += 1;
+        let (index, count) = self.part;
+        let shared = || self.common.counter.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = if count == 1 { self.sent } else { shared() };
+        let row = SocketRow::new(diag, number, self.fd, u64::from(index));
+        lanes.push(&row, to);
+    }
+}
+
+/// Sockets that are bound and neither listen nor connect have a bit of their own, and are shown as closed.
+fn bound(states: StateSet, diag: &InetDiag<'_>) -> bool {
+    diag.state() == tcp_state::CLOSE && states.intersects(StateSet::BOUND_INACTIVE)
+}

@@ -1,0 +1,236 @@
+//! A cheap plan brings exactly what the whole table would, and is what it is said to be.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use socket2::Socket;
+use sockeye_record::v1::XtcpFlatRecord;
+use sockeye_source::sockdiag::{PlanMode, Settings};
+use sockeye_testkit::netns::{Netns as _, TestNetns};
+use sockeye_testkit::states::{self, Pair};
+use sockeye_wire::StateSet;
+
+use crate::eye::{Eye, Poll, alone, connections, cookies, loopback, settings, within};
+
+/// Sockets in all the ways in which they come and go.
+#[derive(Default)]
+struct Sockets {
+    listeners: Vec<Socket>,
+    bound: Vec<Socket>,
+    pairs: Vec<Pair>,
+    /// One end of a connection whose other end was closed.
+    ends: Vec<Socket>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Listen,
+    Bind,
+    Connect,
+    ConnectMapped,
+    HalfClose,
+    /// The end that connected: what is left of it is a mini-socket in `FIN_WAIT2`.
+    CloseClient,
+    /// Both ends, the client first: `TIME_WAIT`.
+    CloseBoth,
+    CloseEnd,
+    CloseListener,
+    CloseBound,
+}
+
+const ACTS: [Act; 10] = [
+    Act::Listen,
+    Act::Bind,
+    Act::Connect,
+    Act::ConnectMapped,
+    Act::HalfClose,
+    Act::CloseClient,
+    Act::CloseBoth,
+    Act::CloseEnd,
+    Act::CloseListener,
+    Act::CloseBound,
+];
+
+impl Sockets {
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Listen => self.listeners.push(states::listener(loopback(), 4, None).unwrap()),
+            Act::Bind => self.bound.push(states::bound(loopback()).unwrap()),
+            Act::Connect => self.pairs.push(states::established(loopback(), None).unwrap()),
+            Act::ConnectMapped => self.pairs.push(states::mapped().unwrap()),
+            Act::HalfClose => self.pairs.push(states::half_closed(loopback()).unwrap()),
+            Act::CloseClient => {
+                if let Some(Pair { listener, server, .. }) = self.pairs.pop() {
+                    self.listeners.push(listener);
+                    self.ends.push(server);
+                }
+            }
+            Act::CloseBoth => {
+                if let Some(Pair { listener, client, server }) = self.pairs.pop() {
+                    self.listeners.push(listener);
+                    drop(client);
+                    drop(server);
+                }
+            }
+            Act::CloseEnd => drop(self.ends.pop()),
+            Act::CloseListener => drop(self.listeners.pop()),
+            Act::CloseBound => drop(self.bound.pop()),
+        }
+    }
+}
+
+fn eye(plan: PlanMode, states: StateSet) -> Eye {
+    Eye::new(Settings { plan, states, ..settings() })
+}
+
+/// What tells a row: socket, state and ports. Counters move with every segment.
+fn identities(rows: &[XtcpFlatRecord]) -> BTreeSet<(u64, u32, u32, u32)> {
+    assert_eq!(cookies(rows).len(), rows.len());
+    let identity = |row: &XtcpFlatRecord| {
+        (
+            row.inet_diag_msg_socket_cookie,
+            row.inet_diag_msg_state,
+            row.inet_diag_msg_socket_source_port,
+            row.inet_diag_msg_socket_destination_port,
+        )
+    };
+    rows.iter().map(identity).collect()
+}
+
+fn sockets_of(poll: &Poll, netns: &TestNetns) -> BTreeSet<(u64, u32, u32, u32)> {
+    poll.assert_complete(netns.name());
+    identities(&poll.rows_of(netns))
+}
+
+#[test]
+#[ignore = "needs root; `cargo xtask ci` runs it"]
+fn a_planned_poll_brings_what_a_walk_brings_whatever_sockets_come_and_go() {
+    let _alone = alone();
+    let states =
+        ["big", "established", "listening", "established,fin-wait-2", "big,time-wait", "all"];
+    let strategy = (
+        proptest::sample::select(states.to_vec()),
+        proptest::collection::vec(proptest::sample::select(ACTS.to_vec()), 1..12),
+    );
+    let plans = RefCell::new(BTreeMap::<&str, u32>::new());
+    let config = Config { cases: 40, failure_persistence: None, ..Config::default() };
+    let outcome = TestRunner::new(config).run(&strategy, |(states, acts)| {
+        let netns = TestNetns::new("plans").unwrap();
+        let states: StateSet = states.parse().unwrap();
+        let (mut planned, mut full) = (eye(PlanMode::Auto, states), eye(PlanMode::Full, states));
+        let mut sockets = Sockets::default();
+        for act in acts {
+            netns.enter(|| sockets.act(act)).unwrap();
+            // At the second poll after an act nothing is new.
+            for _ in 0..2 {
+                let before = sockets_of(&full.poll(), &netns);
+                let poll = planned.poll();
+                let after = sockets_of(&full.poll(), &netns);
+                // The kernel may be on its way from one state to the next.
+                if before == after {
+                    let found = sockets_of(&poll, &netns);
+                    let plan = poll.part(netns.name()).plan;
+                    prop_assert_eq!(found, before, "{} after {:?}", plan, act);
+                    *plans.borrow_mut().entry(plan).or_default() += 1;
+                }
+            }
+        }
+        Ok::<(), TestCaseError>(())
+    });
+    outcome.unwrap();
+    for plan in ["nothing", "listeners", "lookups", "walk"] {
+        assert!(plans.borrow().get(plan).is_some_and(|polls| *polls >= 5), "{plan}: {plans:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root; `cargo xtask ci` runs it"]
+fn sockets_that_stay_are_in_every_planned_poll_while_others_come_and_go() {
+    let _alone = alone();
+    let netns = TestNetns::new("churn").unwrap();
+    let stays = connections(&netns, 10);
+    let mut eye = eye(PlanMode::Auto, StateSet::DEFAULT);
+    let expected = cookies(&eye.poll().rows_of(&netns));
+    assert_eq!(expected.len(), 30);
+    let end = AtomicBool::new(false);
+    let mut plans = BTreeSet::new();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            netns
+                .enter(|| {
+                    while !end.load(Ordering::Relaxed) {
+                        drop(states::established(loopback(), None).unwrap());
+                        thread::sleep(Duration::from_micros(fastrand::u64(0..3_000)));
+                    }
+                })
+                .unwrap();
+        });
+        for _ in 0..300 {
+            let poll = eye.poll();
+            poll.assert_complete(netns.name());
+            let found = cookies(&poll.rows_of(&netns));
+            let missed: Vec<_> = expected.difference(&found).collect();
+            let plan = poll.part(netns.name()).plan;
+            assert!(missed.is_empty(), "{plan} misses {missed:?}");
+            plans.insert(plan);
+            thread::sleep(Duration::from_micros(fastrand::u64(0..3_000)));
+        }
+        end.store(true, Ordering::Relaxed);
+    });
+    drop(stays);
+    assert!(plans.contains("walk"), "{plans:?}");
+    assert_eq!(eye.source.counters().totals().check_differences, 0);
+}
+
+#[test]
+#[ignore = "needs root; `cargo xtask ci` runs it"]
+fn a_quiet_namespace_is_walked_once_and_looked_up_from_then_on() {
+    let _alone = alone();
+    let netns = TestNetns::new("quiet").unwrap();
+    let mut eye = eye(PlanMode::Auto, StateSet::DEFAULT);
+    let plan = |eye: &mut Eye| eye.poll().part(netns.name()).plan;
+    // The kernel frees netlink sockets a moment after they were closed, those that configured the namespace and our own.
+    within(Duration::from_secs(5), "there is nothing", || {
+        thread::sleep(Duration::from_millis(100));
+        plan(&mut eye) == "nothing"
+    });
+    let listener = netns.enter(|| states::listener(loopback(), 4, None).unwrap()).unwrap();
+    assert_eq!(plan(&mut eye), "listeners");
+    let mut pairs = connections(&netns, 3);
+    // The count of opened connections is not read where listeners are expected, so the second walk is the one to go by.
+    assert_eq!([plan(&mut eye), plan(&mut eye)], ["walk"; 2]);
+    assert_eq!([plan(&mut eye), plan(&mut eye)], ["lookups"; 2]);
+    // One that closed is not missed; one that opened is looked for.
+    drop(pairs.pop());
+    assert_eq!(plan(&mut eye), "lookups");
+    let more = connections(&netns, 1);
+    assert_eq!([plan(&mut eye), plan(&mut eye)], ["walk", "lookups"]);
+    drop((listener, pairs, more));
+}
+
+#[test]
+#[ignore = "needs root; `cargo xtask ci` runs it"]
+fn now_and_then_a_cheap_plan_is_checked_and_nothing_differs() {
+    let _alone = alone();
+    let netns = TestNetns::new("check").unwrap();
+    let _held = connections(&netns, 10);
+    let mut eye = eye(PlanMode::Auto, StateSet::DEFAULT);
+    let expected = cookies(&eye.poll().rows_of(&netns));
+    let mut checked = false;
+    for _ in 0..20_000 {
+        let poll = eye.poll();
+        if poll.part(netns.name()).plan == "check" {
+            checked = true;
+            assert_eq!(cookies(&poll.rows_of(&netns)), expected);
+            break;
+        }
+    }
+    let totals = eye.source.counters().totals();
+    assert!(checked && totals.checks > 0, "{totals:?}");
+    assert_eq!(totals.check_differences, 0);
+}
