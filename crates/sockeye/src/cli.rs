@@ -11,11 +11,14 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use sockeye_record::{Format, Selection};
+use sockeye_source::sockdiag::{Netlinkers, PlanMode};
+use sockeye_sys::CpuList;
 use sockeye_telemetry::logging::Level;
 use sockeye_wire::{AttrSet, StateSet};
 
 use crate::config::values::{
-    Dest, bytes, directory, level, number, packet_bytes, positive_duration,
+    Dest, bytes, cpus, directory, level, netlinkers, nice, number, packet_bytes, plan,
+    positive_duration,
 };
 
 /// An eye on every socket: reads every TCP socket of every network namespace, and ships rows.
@@ -102,6 +105,10 @@ pub(crate) struct RunArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SnapshotArgs {
+    /// The same as --filter, as one word or several: sockeye snapshot dport = :443
+    #[arg(value_name = "EXPRESSION", conflicts_with = "filter")]
+    pub(crate) expression: Vec<String>,
+
     /// Format of the rows: protobufList, protoJson, protoText, msgpack, jsonl, csv, tsv or table.
     #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = "Output")]
     pub(crate) marshal: Format,
@@ -124,6 +131,14 @@ pub(crate) struct CollectArgs {
     /// many and carry little.
     #[arg(long, value_name = "LIST", default_value = "big", help_heading = "Sockets")]
     pub(crate) states: StateSet,
+
+    /// Which sockets to read, in the language of ss: 'dport = :443 and not dst 10.0.0.0/8'.
+    ///
+    /// src, dst, sport, dport, dev, fwmark, cgroup and autobound; and, or, not and parentheses; as man ss has them under
+    /// EXPRESSION and HOST SYNTAX, and ranges of ports (sport = :1000-2000). As in ss, and and or have the same rank. The
+    /// kernel sends no others, where it can tell.
+    #[arg(long, value_name = "EXPRESSION", help_heading = "Sockets")]
+    pub(crate) filter: Option<String>,
 
     /// Attributes to ask the kernel for: default (all but meminfo), all, none, or a list.
     ///
@@ -151,13 +166,48 @@ pub(crate) struct CollectArgs {
     #[arg(long, value_name = "BYTES", default_value = "786432", value_parser = bytes, help_heading = "Output")]
     pub(crate) envelope_flush_bytes: u64,
 
-    /// Reader threads of a namespace; each dumps its share of the ports.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = number::<u16>(1..=64), help_heading = "Readers")]
-    pub(crate) netlinkers: u16,
+    /// How a namespace is read: auto (what is sure to bring everything at the least cost) or full (always the whole table).
+    ///
+    /// With auto, the namespace's counters are read first. Where they prove that nothing was missed, listeners alone are
+    /// asked for, or each of the connections that are known from the poll before. Now and then the result is compared with
+    /// that of the whole table.
+    #[arg(long, value_name = "PLAN", default_value = "auto", value_parser = plan, help_heading = "Readers")]
+    pub(crate) plan: PlanMode,
+
+    /// Readers of a namespace with 10000 sockets or more, each with its share of the ports: auto, or 1 to 64.
+    ///
+    /// More readers end sooner and cost more, since each walks the whole table. auto is one, and from 200000 sockets on one
+    /// for each processor, up to four.
+    #[arg(long, value_name = "N", default_value = "auto", value_parser = netlinkers, help_heading = "Readers")]
+    pub(crate) netlinkers: Netlinkers,
+
+    /// Read through io_uring: up to four threads serve all namespaces, each many of them by one system call.
+    ///
+    /// Where the kernel refuses it, a warning says why, and blocking reads are used. The rows are the same.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", help_heading = "Readers")]
+    pub(crate) io_uring: bool,
+
+    /// With --io-uring: namespaces that a thread has open, and receives that it has in flight, 1 to 4096.
+    ///
+    /// Each receive in flight takes a buffer of --packet-size bytes while a poll runs.
+    #[arg(long, value_name = "N", default_value = "64", value_parser = number::<u16>(1..=4096), help_heading = "Readers")]
+    pub(crate) io_uring_recv_batch: u16,
+
+    /// With --io-uring: completions that a thread takes at once, 1 to 4096.
+    #[arg(long, value_name = "N", default_value = "128", value_parser = number::<u16>(1..=4096), help_heading = "Readers")]
+    pub(crate) io_uring_cqe_batch: u16,
 
     /// Reader threads in all; namespaces beyond share a few of them.
     #[arg(long, value_name = "N", default_value = "32", value_parser = number::<u16>(1..=4096), help_heading = "Readers")]
     pub(crate) max_threads: u16,
+
+    /// Processors to run on, by number: 0,2,4-7. By default all.
+    #[arg(long, value_name = "LIST", value_parser = cpus, help_heading = "Readers")]
+    pub(crate) cpus: Option<CpuList>,
+
+    /// Niceness, -20 (first) to 19 (last); below 0 needs CAP_SYS_NICE.
+    #[arg(long, value_name = "NICE", value_parser = nice, help_heading = "Readers")]
+    pub(crate) nice: Option<i8>,
 
     /// Bytes of a receive buffer, 8192 to 1048576; the kernel fills at most 32768.
     #[arg(long, value_name = "BYTES", default_value = "32768", value_parser = packet_bytes, help_heading = "Readers")]

@@ -18,6 +18,8 @@ pub(crate) enum Status {
 pub(crate) enum Failure {
     /// Options, the environment, the file or something they name is wrong; nothing was started: 2.
     Usage(String),
+    /// A filter is wrong; shown with the place below the message: 2.
+    Expression(String),
     /// Help or a version was asked for, and is the output: 0.
     Help(clap::Error),
     /// Anything later: 1.
@@ -55,6 +57,14 @@ pub(crate) fn code(result: Result<Status, Failure>) -> ExitCode {
             complain(&message);
             ExitCode::from(2)
         }
+        Err(Failure::Expression(message)) => {
+            let (first, rest) = message.split_once('\n').unwrap_or((&message, ""));
+            complain(first);
+            for line in rest.lines() {
+                put_line(line);
+            }
+            ExitCode::from(2)
+        }
         Err(Failure::Help(help)) => {
             // A reader that has seen enough of the help is no error.
             let _ = help.print();
@@ -69,7 +79,11 @@ pub(crate) fn code(result: Result<Status, Failure>) -> ExitCode {
 
 /// One line on stderr, whatever the message contains.
 pub(crate) fn complain(message: &str) {
-    let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    put_line(&format!("sockeye: {message}"));
+}
+
+fn put_line(line: &str) {
+    let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     // In one write, which nothing of another thread can tear. Without a stderr there is nobody to tell.
-    let _ = std::io::stderr().write_all(format!("sockeye: {line}\n").as_bytes());
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -52,6 +52,8 @@ impl PollLog {
     fn polled(&mut self, parts: &[PartReport]) {
         self.incomplete.retain(|_, said| said.elapsed() < PACE);
         for part in parts {
+            let (plan, took) = (part.plan, part.took.as_micros());
+            debug!(netns = %part.part, plan, rows = part.rows, took_us = took, "read");
             match part.completeness {
                 Completeness::Complete => {}
                 // Normal where containers come and go, and where the daemon ends.
@@ -112,6 +114,7 @@ mod tests {
     fn part(name: &str, why: Incomplete) -> PartReport {
         PartReport {
             part: name.into(),
+            plan: "walk",
             rows: 0,
             seen: 0,
             bytes: 0,

@@ -119,9 +119,15 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("decode", "humanize", "maybe", BOOL),
     ("run", "envelope-flush-rows", "0", "allowed: a whole number from 1 up"),
     ("run", "envelope-flush-bytes", "0", BYTES),
-    ("run", "netlinkers", "0", "allowed: a whole number from 1 to 64"),
-    ("run", "netlinkers", "65", "allowed: a whole number from 1 to 64"),
+    ("run", "plan", "none", "allowed: auto, full"),
+    ("run", "netlinkers", "0", "allowed: auto, or a whole number from 1 to 64"),
+    ("snapshot", "netlinkers", "65", "allowed: auto, or a whole number from 1 to 64"),
+    ("run", "cpus", "x", "allowed: numbers and ranges such as 0,1,4-7"),
+    ("run", "nice", "20", "allowed: a whole number from -20 to 19"),
     ("run", "max-threads", "0", "allowed: a whole number from 1 to 4096"),
+    ("run", "io-uring", "maybe", BOOL),
+    ("run", "io-uring-recv-batch", "0", "allowed: a whole number from 1 to 4096"),
+    ("run", "io-uring-cqe-batch", "4097", "allowed: a whole number from 1 to 4096"),
     ("run", "packet-size", "100", PACKET),
     ("run", "packet-size", "2MiB", PACKET),
     ("run", "own-netns-only", "2", BOOL),
@@ -278,9 +284,8 @@ fn options_that_contradict_one_another_are_named_with_where_they_came_from() {
     );
 
     assert_eq!(
-        refused(&["snapshot", "--netlinkers", "30"]),
-        "--netlinkers 30 of a namespace do not fit into --max-threads 32 (default), of which 4 are shared; \
-         allowed: at most 28"
+        refused(&["snapshot", "--netlinkers", "33"]),
+        "--netlinkers 33 of a namespace do not fit into --max-threads 32 (default); allowed: at most 32"
     );
     assert_eq!(
         refused(&["run", "--queue-bytes", "1572863"]),
@@ -358,7 +363,7 @@ fn a_wrong_file_is_named_with_what_is_wrong_in_it() {
     let line = refused_file("jitter = 5\nfrequenzy = \"1s\"\n");
     assert!(
         line.starts_with(
-            "s.toml: unknown key \"frequenzy\"; allowed: columns, deserializers, dest, "
+            "s.toml: unknown key \"frequenzy\"; allowed: columns, cpus, deserializers, dest, "
         ),
         "{line}"
     );
@@ -571,14 +576,45 @@ fn help_and_version_go_to_stdout_with_0_and_no_command_is_help_on_stderr_with_2(
 }
 
 #[test]
+fn a_wrong_filter_is_shown_with_the_place_below_it_wherever_it_came_from() {
+    let shown = |command: &mut Command| {
+        let output = command.output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), String::new()));
+        text(&output.stderr)
+    };
+    let nothing = Nothing::new();
+    fs::write(nothing.0.path().join("s.toml"), "filter = \"dport = :443 nor sport = 1\"\n")
+        .unwrap();
+    let wrong = "dport = :443 nor sport = 1";
+    for (place, mut command) in [
+        ("--filter: ", nothing.command(&["run", "--filter", wrong])),
+        ("--filter: ", nothing.command(&["run", "--print-config", "--filter", wrong])),
+        ("s.toml: ", nothing.command(&["snapshot", "--config", "s.toml"])),
+        ("", nothing.command(&["snapshot", wrong])),
+        ("", nothing.command(&["snapshot", "dport", "=", ":443", "nor", "sport", "=", "1"])),
+    ] {
+        let stderr = shown(&mut command);
+        let lines: Vec<&str> = stderr.lines().collect();
+        assert!(lines[0].starts_with(&format!("sockeye: {place}column 14: ")), "{stderr}");
+        assert_eq!(
+            lines[1..],
+            [format!("  {wrong}"), format!("{}^^^", " ".repeat(15))],
+            "{stderr}"
+        );
+    }
+    let line = refused(&["snapshot", "--filter", "sport = 1", "dport = 2"]);
+    assert!(line.starts_with("the argument '--filter"), "{line}");
+}
+
+#[test]
 fn no_option_is_missing_from_the_table_of_wrong_values() {
     let options = |command: &str| -> Vec<String> {
         let help = said_on_stdout(&output(&[command, "-h"]));
         let lines = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
         lines.map(|line| line.split([' ', '[']).next().unwrap().to_owned()).collect()
     };
-    // Any text will do for these, or they take none.
-    let free = ["hostname", "location", "label", "tag", "config", "print-config"];
+    // Any text will do for these, or they take none. A filter's errors have a test of their own.
+    let free = ["filter", "hostname", "location", "label", "tag", "config", "print-config"];
     for option in
         ["run", "snapshot", "decode", "netns", "doctor"].iter().flat_map(|command| options(command))
     {

@@ -11,10 +11,10 @@ use nix::sys::resource::{Resource, getrlimit};
 use sockeye_netns::{NetnsFd, Origin, Scan, Scanner, sockstat_of};
 use sockeye_pipeline::{Completeness, Incomplete, Stop};
 use sockeye_source::sockdiag::{Dump, DumpStats};
-use sockeye_sys::DiagSocket;
+use sockeye_sys::{DiagSocket, Ring};
 use sockeye_wire::{AttrSet, Request, StateSet};
 
-use super::print;
+use super::{doctor_cost as cost, print};
 use crate::cli::NetnsArgs;
 use crate::config::settings;
 use crate::exit::{Failure, Status};
@@ -29,6 +29,7 @@ pub(crate) fn run(arguments: &NetnsArgs) -> Result<Status, Failure> {
     sock_diag(&mut report);
     capabilities(&mut report, privileges);
     hash_table(&mut report);
+    io_uring(&mut report);
     open_files(&mut report);
     let scan = Scanner::new(options).scan();
     namespaces(&mut report, &scan, privileges);
@@ -37,7 +38,7 @@ pub(crate) fn run(arguments: &NetnsArgs) -> Result<Status, Failure> {
 }
 
 #[derive(Default)]
-struct Report {
+pub(super) struct Report {
     text: String,
     broken: bool,
 }
@@ -48,12 +49,12 @@ impl Report {
         let _ = writeln!(self.text, "{verdict:<5} {subject:<13} {finding}");
     }
 
-    fn ok(&mut self, subject: &str, finding: &str) {
+    pub(super) fn ok(&mut self, subject: &str, finding: &str) {
         self.line("ok", subject, finding);
     }
 
     /// Something is missing, and rows are still read.
-    fn less(&mut self, subject: &str, finding: &str) {
+    pub(super) fn less(&mut self, subject: &str, finding: &str) {
         self.line("less", subject, finding);
     }
 
@@ -136,7 +137,7 @@ fn listeners(longest: &mut Option<usize>) -> std::io::Result<DumpStats> {
     let mut socket = DiagSocket::open(Duration::from_millis(200))?;
     let states = "listening".parse::<StateSet>().expect("a state's name");
     let dump = Dump {
-        request: Request { states, attrs: AttrSet::DEFAULT, ports: None },
+        request: Request { states, attrs: AttrSet::DEFAULT, bytecode: &[] },
         seq: 1,
         wanted: AttrSet::DEFAULT,
         timeout: Duration::from_secs(5),
@@ -150,6 +151,13 @@ fn listeners(longest: &mut Option<usize>) -> std::io::Result<DumpStats> {
             *longest = row.info().map(|info| info.delivered_bytes()).max(*longest);
         },
     ))
+}
+
+fn io_uring(report: &mut Report) {
+    match Ring::probe() {
+        Ok(()) => report.ok("io_uring", "allowed: --io-uring can be used"),
+        Err(error) => report.less("io_uring", &format!("blocking reads only: {error}")),
+    }
 }
 
 fn capabilities(report: &mut Report, privileges: Privileges) {
@@ -233,12 +241,14 @@ fn sockets(report: &mut Report, scan: &Scan) {
             .fail("sockets", "our own network namespace can't be read; is /proc mounted?");
     };
     let (mut tcp, mut tcp6, mut time_wait, mut unread) = (0u64, 0u64, 0u64, 0u64);
+    let mut in_use = Vec::new();
     for netns in &scan.namespaces {
         match sockstat_of(netns, &home) {
             Ok(stat) => {
                 tcp += u64::from(stat.tcp_inuse);
                 tcp6 += u64::from(stat.tcp6_inuse);
                 time_wait += u64::from(stat.time_wait);
+                in_use.push(u64::from(stat.tcp_inuse) + u64::from(stat.tcp6_inuse));
             }
             Err(_) => unread += 1,
         }
@@ -250,6 +260,7 @@ fn sockets(report: &mut Report, scan: &Scan) {
             &format!("namespaces that could not be entered or have gone meanwhile: {unread}"),
         );
     }
+    cost::put(report, &in_use);
 }
 
 const MODULES: [&str; 2] = ["inet_diag", "tcp_diag"];

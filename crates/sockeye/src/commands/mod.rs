@@ -2,6 +2,7 @@
 
 mod decode;
 mod doctor;
+mod doctor_cost;
 mod netns;
 mod run;
 mod snapshot;
@@ -18,7 +19,7 @@ use crate::exit::{Failure, Status};
 pub(crate) fn run(invocation: &Invocation) -> Result<Status, Failure> {
     match &invocation.command {
         Command::Run(arguments) => run::run(arguments, invocation),
-        Command::Snapshot(arguments) => snapshot::run(arguments),
+        Command::Snapshot(arguments) => snapshot::run(arguments, invocation),
         Command::Decode(arguments) => decode::run(arguments),
         Command::Netns(arguments) => netns::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
@@ -30,6 +31,7 @@ pub(crate) fn print_config(invocation: &Invocation) -> Result<Status, Failure> {
     if let Command::Run(arguments) = &invocation.command {
         invocation.sinks(arguments)?;
     }
+    invocation.filter()?;
     print(crate::config::print(invocation).as_bytes())?;
     Ok(Status::Done)
 }

@@ -18,9 +18,15 @@ use crate::wire_up;
 /// [`Status::Incomplete`] when a sink has ended by an error.
 pub(crate) fn run(arguments: &RunArgs, invocation: &Invocation) -> Result<Status, Failure> {
     let specs = invocation.sinks(arguments)?;
+    let filter = invocation.filter()?;
+    settings::settle(&arguments.collect)?;
     let privileges = Privileges::current();
-    let source = settings::source(&arguments.collect, privileges, wire_up::encodings(&specs));
+    let encodings = wire_up::encodings(&specs);
+    let mut source = settings::source(&arguments.collect, privileges, encodings, filter);
     sockeye_telemetry::logging::init(arguments.log_level);
+    if let Some(refused) = settings::probe_ring(&mut source) {
+        warn!("{refused}");
+    }
     // Every namespace takes an fd or two while it is read.
     if let Err(errno) = sockeye_sys::limits::raise_open_files() {
         warn!(%errno, "the limit of open files stays as it is");

@@ -8,16 +8,16 @@ use sockeye_pipeline::{
 };
 
 use crate::cli::SnapshotArgs;
-use crate::config::settings;
 use crate::config::settings::SinkSpec;
 use crate::config::values::Dest;
+use crate::config::{Invocation, settings};
 use crate::exit::{Failure, Status, complain};
 use crate::privileges::Privileges;
 use crate::signals::{self, Hangup};
 use crate::wire_up;
 
 /// One poll of everything to stdout. Nothing is dropped: the dump waits for a slow reader.
-pub(crate) fn run(arguments: &SnapshotArgs) -> Result<Status, Failure> {
+pub(crate) fn run(arguments: &SnapshotArgs, invocation: &Invocation) -> Result<Status, Failure> {
     let privileges = Privileges::current();
     let collect_args = &arguments.collect;
     let spec = SinkSpec {
@@ -29,8 +29,14 @@ pub(crate) fn run(arguments: &SnapshotArgs) -> Result<Status, Failure> {
         zstd: false,
     };
     settings::check_humanize(&spec.encoding)?;
+    let filter = invocation.filter()?;
+    settings::settle(collect_args)?;
     let stop = Stop::default();
-    let source = settings::source(collect_args, privileges, vec![spec.encoding.clone()]);
+    let encodings = vec![spec.encoding.clone()];
+    let mut source = settings::source(collect_args, privileges, encodings, filter);
+    if let Some(refused) = settings::probe_ring(&mut source) {
+        complain(&refused);
+    }
     let wired = wire_up::wire_up(source, &[spec], WhenFull::Wait, &stop)?;
     let shortfall = privileges.shortfall().filter(|_| !collect_args.netns.own_netns_only);
     if let Some(shortfall) = shortfall {

@@ -215,6 +215,8 @@ fn usage(error: clap::Error, arguments: &[OsString], place: Option<&str>) -> Fai
 /// clap's text without what stands around the message.
 fn one_line(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    // No word behind snapshot begins with a dash.
+    let lines = lines.filter(|line| !line.starts_with("tip: to pass '"));
     let lines = lines.take_while(|line| {
         !line.starts_with("Usage:") && !line.starts_with("For more information")
     });
@@ -228,7 +230,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// Names of values that are numbers.
-const MEASURES: [&str; 4] = ["DURATION", "PERCENT", "N", "BYTES"];
+const MEASURES: [&str; 5] = ["DURATION", "PERCENT", "N", "BYTES", "NICE"];
 
 const AFTER_HELP: &str = "What is --jitter 10 here is jitter = 10 in the file of --config and SOCKEYE_JITTER=10 in the \
     environment, where an empty value counts as none; so for every option. A flag wins over the environment, which wins \

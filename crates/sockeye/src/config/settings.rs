@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sockeye_filter::{Filter, FilterError, Support};
 use sockeye_netns::{DEFAULT_MOUNT_DIRS, ScanOptions};
 use sockeye_record::{Encoding, Format, Limits, Selection};
-use sockeye_source::sockdiag::{Host, Modulus, POOL_THREADS, Settings};
+use sockeye_source::sockdiag::{Host, IoUring, Modulus, Netlinkers, SPLIT_FROM, Settings};
+use sockeye_sys::Ring;
+use sockeye_sys::affinity::{nice_current_thread, pin_current_thread};
 
 use super::values::{Dest, bytes, positive_duration};
 use super::{Invocation, Origin, SinkTable};
@@ -29,6 +32,7 @@ pub(crate) fn source(
     collect: &CollectArgs,
     privileges: Privileges,
     encodings: Vec<Encoding>,
+    filter: Option<Filter>,
 ) -> Settings {
     Settings {
         host: Host {
@@ -47,10 +51,42 @@ pub(crate) fn source(
             bytes: in_memory(collect.envelope_flush_bytes),
         },
         timeout: collect.timeout,
+        plan: collect.plan,
+        filter,
+        support: Support { mark: privileges.read_mark, ..Support::ALL },
         netlinkers: collect.netlinkers,
+        split_from: SPLIT_FROM,
         max_threads: usize::from(collect.max_threads),
+        io_uring: collect.io_uring.then_some(IoUring {
+            recv_batch: collect.io_uring_recv_batch,
+            cqe_batch: collect.io_uring_cqe_batch,
+        }),
         packet_bytes: in_memory(collect.packet_size),
     }
+}
+
+/// Tries whether the kernel allows the rings that are wanted. If not, blocking reads are used, and the reason is returned.
+pub(crate) fn probe_ring(source: &mut Settings) -> Option<String> {
+    let IoUring { recv_batch, cqe_batch } = source.io_uring?;
+    let error = Ring::new(recv_batch, cqe_batch, source.packet_bytes).err()?;
+    source.io_uring = None;
+    Some(format!("--io-uring: {error}; blocking reads are used instead"))
+}
+
+/// Runs on the chosen processors and with the chosen niceness from here on; so will every thread that is started.
+pub(crate) fn settle(collect: &CollectArgs) -> Result<(), Failure> {
+    if let Some(cpus) = &collect.cpus {
+        pin_current_thread(cpus).map_err(|error| Failure::usage(format!("--cpus: {error}")))?;
+    }
+    if let Some(nice) = collect.nice {
+        let refused = |errno| {
+            Failure::usage(format!(
+                "--nice {nice}: {errno}; allowed: 0 to 19, below with CAP_SYS_NICE"
+            ))
+        };
+        nice_current_thread(nice).map_err(refused)?;
+    }
+    Ok(())
 }
 
 /// Where to look for namespaces. Without the privilege to enter others there is no point in finding them.
@@ -83,6 +119,24 @@ pub(crate) fn check_humanize(encoding: &Encoding) -> Result<(), Failure> {
 }
 
 impl Invocation {
+    /// `--filter`, or the words behind `snapshot`.
+    pub(crate) fn filter(&self) -> Result<Option<Filter>, Failure> {
+        let (option, words) = match &self.command {
+            Command::Run(arguments) => (&arguments.collect.filter, &[][..]),
+            Command::Snapshot(arguments) => (&arguments.collect.filter, &arguments.expression[..]),
+            _ => return Ok(None),
+        };
+        if !words.is_empty() {
+            let parsed = words.join(" ").parse();
+            return parsed
+                .map(Some)
+                .map_err(|error: FilterError| Failure::Expression(error.to_string()));
+        }
+        let parsed = option.as_ref().map(|text| text.parse()).transpose();
+        let place = self.origin("filter").of("filter");
+        parsed.map_err(|error: FilterError| Failure::Expression(format!("{place}: {error}")))
+    }
+
     /// The destinations of `run`: of `--dest`, or the file's `[[sink]]` tables; every contradiction is refused.
     pub(crate) fn sinks(&self, run: &RunArgs) -> Result<Vec<SinkSpec>, Failure> {
         let mut specs: Vec<SinkSpec> = Vec::new();
@@ -161,24 +215,48 @@ impl Invocation {
         match &self.command {
             Command::Run(run) => {
                 self.check_times(run)?;
+                self.check_ring(&run.collect)?;
                 self.check_threads(&run.collect)
             }
-            Command::Snapshot(snapshot) => self.check_threads(&snapshot.collect),
+            Command::Snapshot(snapshot) => {
+                self.check_ring(&snapshot.collect)?;
+                self.check_threads(&snapshot.collect)
+            }
             Command::Decode(_) | Command::Netns(_) | Command::Doctor(_) => Ok(()),
         }
     }
 
-    /// Several readers of one namespace are never shared with others.
-    fn check_threads(&self, collect: &CollectArgs) -> Result<(), Failure> {
-        let most = usize::from(collect.max_threads).saturating_sub(POOL_THREADS).max(1);
-        if usize::from(collect.netlinkers) <= most {
-            return Ok(());
+    /// A file may keep the batches of a ring that is switched off.
+    fn check_ring(&self, collect: &CollectArgs) -> Result<(), Failure> {
+        let batches = [
+            ("io-uring-recv-batch", collect.io_uring_recv_batch),
+            ("io-uring-cqe-batch", collect.io_uring_cqe_batch),
+        ];
+        for (key, value) in batches {
+            let chosen = matches!(self.origin(key), Origin::Flag | Origin::Environment);
+            if chosen && !collect.io_uring {
+                let named = self.named(key, &value.to_string());
+                return Err(Failure::usage(format!(
+                    "{named} has no effect without a ring; allowed: with --io-uring"
+                )));
+            }
         }
-        Err(Failure::usage(format!(
-            "{} of a namespace do not fit into {}, of which {POOL_THREADS} are shared; allowed: at most {most}",
-            self.named("netlinkers", &collect.netlinkers.to_string()),
-            self.named("max-threads", &collect.max_threads.to_string()),
-        )))
+        Ok(())
+    }
+
+    /// All readers of one namespace run at once.
+    fn check_threads(&self, collect: &CollectArgs) -> Result<(), Failure> {
+        match collect.netlinkers {
+            Netlinkers::Fixed(readers) if readers > collect.max_threads => {
+                Err(Failure::usage(format!(
+                    "{} of a namespace do not fit into {}; allowed: at most {}",
+                    self.named("netlinkers", &readers.to_string()),
+                    self.named("max-threads", &collect.max_threads.to_string()),
+                    collect.max_threads,
+                )))
+            }
+            Netlinkers::Fixed(_) | Netlinkers::Auto => Ok(()),
+        }
     }
 
     /// An option with its value, and where that came from unless it was a flag.

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
+use sockeye_source::sockdiag::{Netlinkers, PlanMode};
+use sockeye_sys::CpuList;
 use sockeye_telemetry::logging::Level;
 
 use crate::wire_up;
@@ -117,6 +119,33 @@ pub(crate) fn number<T: TryFrom<u64>>(
     }
 }
 
+/// `auto` or `full`.
+pub(crate) fn plan(text: &str) -> Result<PlanMode, String> {
+    text.parse().map_err(str::to_owned)
+}
+
+/// `auto`, or how many.
+pub(crate) fn netlinkers(text: &str) -> Result<Netlinkers, String> {
+    if text == "auto" {
+        return Ok(Netlinkers::Auto);
+    }
+    let fixed = number::<u16>(1..=64)(text).map(Netlinkers::Fixed);
+    fixed.map_err(|_| "allowed: auto, or a whole number from 1 to 64".into())
+}
+
+/// Processors that this process may run on.
+pub(crate) fn cpus(text: &str) -> Result<CpuList, String> {
+    let cpus: CpuList = text.parse().map_err(|error| format!("{error}"))?;
+    cpus.check_allowed().map_err(|error| error.to_string())?;
+    Ok(cpus)
+}
+
+/// What `nice` takes.
+pub(crate) fn nice(text: &str) -> Result<i8, String> {
+    let nice = text.parse::<i8>().ok().filter(|nice| (-20..=19).contains(nice));
+    nice.ok_or_else(|| "allowed: a whole number from -20 to 19".into())
+}
+
 /// A level of the log.
 pub(crate) fn level(text: &str) -> Result<Level, String> {
     text.parse().map_err(|_| "allowed: error, warn, info, debug, trace, off".into())
@@ -179,6 +208,26 @@ mod tests {
         assert!(bytes("0").is_err() && bytes("x").is_err() && bytes("-1").is_err());
         assert_eq!((packet_bytes("8KiB"), packet_bytes("1MiB")), (Ok(8192), Ok(1 << 20)));
         assert!(packet_bytes("8191").is_err() && packet_bytes("1048577").is_err());
+    }
+
+    #[test]
+    fn readers_are_a_number_or_left_to_the_daemon() {
+        assert_eq!(netlinkers("auto"), Ok(Netlinkers::Auto));
+        assert_eq!(netlinkers("64"), Ok(Netlinkers::Fixed(64)));
+        for wrong in ["0", "65", "Auto", ""] {
+            let allowed = "allowed: auto, or a whole number from 1 to 64";
+            assert_eq!(netlinkers(wrong).unwrap_err(), allowed, "{wrong}");
+        }
+        assert_eq!((plan("auto"), plan("full")), (Ok(PlanMode::Auto), Ok(PlanMode::Full)));
+        assert_eq!(plan("none").unwrap_err(), "allowed: auto, full");
+    }
+
+    #[test]
+    fn niceness_has_its_bounds() {
+        assert_eq!((nice("-20"), nice("19")), (Ok(-20), Ok(19)));
+        for wrong in ["-21", "20", "x", ""] {
+            assert_eq!(nice(wrong), Err("allowed: a whole number from -20 to 19".into()));
+        }
     }
 
     #[test]
