@@ -5,7 +5,8 @@
 //!
 //! * What is true: [`load`] opens sockets and says what they are, [`ss`] asks iproute2, [`ss_compare`] compares.
 //! * Where: [`netns`], [`netns_anonymous`], [`veth`].
-//! * Which sockets: [`load`] for thousands, [`states`] for one in a given state.
+//! * Which sockets: [`load`] for thousands, [`spread`] for a few in each of many namespaces, [`states`] for one in a
+//!   given state.
 //! * What it cost: [`procfs`]. What the kernel said: [`pcap`]. What it might say: [`scripted`].
 
 pub mod generate;
@@ -17,6 +18,7 @@ pub mod pcap;
 pub mod proc_net_tcp;
 pub mod procfs;
 pub mod scripted;
+pub mod spread;
 pub mod ss;
 pub mod ss_compare;
 pub mod ss_expect;

@@ -1,4 +1,5 @@
-//! `ci`: the one test command. What the tests need, everything that `quick` does, and the tests that need root.
+//! `ci`: the one test command. What the tests need, everything that `quick` does, the tests that need root, and whether
+//! rows take more instructions than before.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use anyhow::Result;
 
 use crate::leftovers::Before;
 use crate::steps::Steps;
-use crate::{cargo, prerequisites, quick, root_tests};
+use crate::{cargo, instructions, pgo_stamp, prerequisites, quick, root_tests};
 
 /// Runs every check and every test; what could not be run is no success.
 pub(crate) fn ci(root: &Path) -> Result<()> {
@@ -17,7 +18,13 @@ pub(crate) fn ci(root: &Path) -> Result<()> {
         let before = Before::now(&cargo::programs()?)?;
         quick::test(steps, root)?;
         steps.step("root tests", |tally| root_tests::run(root, tally))?;
-        steps.step("leftovers", |_| before.nothing_left(PATIENCE))
+        steps.step("leftovers", |_| before.nothing_left(PATIENCE))?;
+        steps.step("instructions", |_| instructions::instructions(root, false))?;
+        steps.step("profile", |_| {
+            // It makes nothing wrong, only slower than it could be.
+            pgo_stamp::warnings(root)?.iter().for_each(|warning| println!("warning: {warning}"));
+            Ok(())
+        })
     })
 }
 

@@ -57,8 +57,10 @@ fn row(line: &str) -> Result<Row> {
         "dev" => Layer::Dev,
         number => Layer::Product(number.parse().with_context(|| format!("no layer: {number:?}"))?),
     };
-    let name =
-        code(name)?.strip_prefix("crates/").context("the crate is not given as `crates/…`")?;
+    let name = code(name)?;
+    // The one crate that is not below `crates/`.
+    let name = if name == BENCHES { Some(name) } else { name.strip_prefix("crates/") };
+    let name = name.context("the crate is not given as `crates/…`")?;
     let may_use = match *may_use {
         "nothing" => Vec::new(),
         names => {
@@ -81,6 +83,9 @@ fn code(cell: &str) -> Result<&str> {
 
 const HEADING: [&str; 5] = ["layer", "crate", "holds", "must not", "may use"];
 
+/// Where the benchmarks are, at the top of the repository.
+const BENCHES: &str = "benches";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +101,7 @@ mod tests {
         let page = format!(
             "{HEAD}| 0 | `crates/wire` | views | allocate | nothing |\n\
              | 1 | `crates/record` | rows, formats | know sinks | `wire`, `sys` |\n\
+             | dev | `benches` | costs | ship | nothing |\n\
              | dev | `crates/xtask` | this | ship | `testkit` |\n\nMore text.\n| 7 | `crates/not-in-it` | | | |\n"
         );
         let row = |layer, name: &str, may_use: &[&str]| Row {
@@ -108,6 +114,7 @@ mod tests {
             [
                 row(Layer::Product(0), "wire", &[]),
                 row(Layer::Product(1), "record", &["wire", "sys"]),
+                row(Layer::Dev, "benches", &[]),
                 row(Layer::Dev, "xtask", &["testkit"]),
             ]
         );

@@ -1,18 +1,34 @@
-//! Developer commands: `cargo xtask quick|ci|gen|capture|layers`.
+//! Developer commands: `cargo xtask quick|ci|gen|capture|layers|bench|instructions|pgo|dist`.
 
 #![forbid(unsafe_code)]
 
+mod bench;
+mod bench_alone;
+mod bench_cases;
+mod bench_child;
+mod bench_load;
+mod bench_machine;
+mod bench_polls;
+mod bench_programs;
+mod bench_sample;
+mod bench_sandbox;
+mod bench_table;
 mod capture;
 mod capture_sockets;
 mod cargo;
 mod ci;
+mod dist;
 mod gen_columns;
 mod generate;
+mod instructions;
+mod instructions_file;
 mod layer_dependencies;
 mod layer_sources;
 mod layer_table;
 mod layers;
 mod leftovers;
+mod pgo;
+mod pgo_stamp;
 mod prerequisites;
 mod quick;
 mod root_tests;
@@ -54,6 +70,18 @@ enum Command {
     },
     /// Checks the layer table of docs/ARCHITECTURE.md against the crates.
     Layers,
+    /// Measures polls against drains in namespaces of its own, prints a table, and writes benches/RESULTS.md.
+    Bench(bench::BenchArguments),
+    /// Counts the instructions of a row, and fails where they are not those of benches/instructions.toml.
+    Instructions {
+        /// Writes what was counted.
+        #[arg(long)]
+        bless: bool,
+    },
+    /// Makes default.profdata: builds with counters, polls what `bench` polls, and merges.
+    Pgo(pgo::PgoArguments),
+    /// Builds target/dist/sockeye with that profile.
+    Dist,
 }
 
 fn main() -> ExitCode {
@@ -75,5 +103,9 @@ fn run(command: Command) -> Result<()> {
         Command::Gen { check } => generate::generate(&root, check),
         Command::Capture { out } => capture::capture(&root, out),
         Command::Layers => layers::layers(&root),
+        Command::Bench(arguments) => bench::bench(&root, &arguments),
+        Command::Instructions { bless } => instructions::instructions(&root, bless),
+        Command::Pgo(arguments) => pgo::pgo(&root, &arguments),
+        Command::Dist => dist::dist(&root),
     }
 }

@@ -34,7 +34,8 @@ fn missing(there: impl Fn(&str) -> bool) -> Vec<&'static str> {
     packages.map(|(package, _)| *package).collect()
 }
 
-fn install(root: &Path, packages: &[&str]) -> Result<()> {
+/// Installs packages of Debian.
+pub(crate) fn install(root: &Path, packages: &[&str]) -> Result<()> {
     for arguments in [&["update"][..], &["install", "-y", "--no-install-recommends"]] {
         let mut apt = command(root, "apt-get");
         apt.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
@@ -68,10 +69,11 @@ fn complaint(packages: &[&str], has_compiler: bool) -> Option<String> {
 }
 
 /// Debian's packages, and the programs of them that tests start.
-const PACKAGES: [(&str, &[&str]); 3] = [
+const PACKAGES: [(&str, &[&str]); 4] = [
     ("iproute2", &["ss", "ip"]),
     ("util-linux", &["unshare", "nsenter", "setpriv"]),
     ("mount", &["mount"]),
+    ("valgrind", &["valgrind"]),
 ];
 
 /// Some crates are C inside.
@@ -95,8 +97,11 @@ mod tests {
     #[test]
     fn a_missing_compiler_is_named_too() {
         let complaint = complaint(&missing(|program| program == "mount"), false).unwrap();
-        assert!(complaint.contains("ss, ip, unshare, nsenter, setpriv, cc."), "{complaint}");
-        assert!(complaint.ends_with("install -y iproute2 util-linux gcc"), "{complaint}");
+        assert!(
+            complaint.contains("ss, ip, unshare, nsenter, setpriv, valgrind, cc."),
+            "{complaint}"
+        );
+        assert!(complaint.ends_with("install -y iproute2 util-linux valgrind gcc"), "{complaint}");
     }
 
     #[test]

@@ -1,0 +1,312 @@
+//! The cases: which sockets each needs, who takes turns there, and what is made of the numbers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::bench_load::{Crowd, Village};
+use crate::bench_polls::{Contender, Cost, measure, rhythm};
+use crate::bench_programs::{Effort, Programs};
+use crate::bench_sample::Sample;
+use crate::bench_table::{Growth, Outcome, Report, Row, Target};
+
+/// One run of the benchmark.
+pub(crate) struct Bench<'a> {
+    pub(crate) programs: &'a Programs,
+    pub(crate) effort: Effort,
+    pub(crate) report: &'a mut Report,
+}
+
+type Costs = BTreeMap<&'static str, Cost>;
+
+impl Bench<'_> {
+    /// Runs the cases that are wanted, those that need an idle host first.
+    ///
+    /// # Errors
+    /// Sockets could not be made, or a program did not do what is measured.
+    pub(crate) fn run(&mut self, wants: &dyn Fn(&str) -> bool, large: bool) -> Result<()> {
+        let any = |cases: &[&str]| cases.iter().any(|case| wants(case));
+        let help = Command::new(&self.programs.sockeye).args(["run", "--help"]).output()?;
+        let help = String::from_utf8_lossy(&help.stdout).into_owned();
+        let has = |option: &str| help.contains(option);
+
+        if wants("11") {
+            self.start()?;
+        }
+        if wants("3") {
+            self.rows()?;
+        }
+        if wants("8") {
+            self.thousand_namespaces()?;
+        }
+        if wants("growth") {
+            for sockets in [1_000, 10_000] {
+                let crowd = self.crowd(sockets)?;
+                let costs = self.take_turns(&crowd, &self.growing(&crowd, has("--plan")))?;
+                self.growth(&crowd, &costs);
+            }
+        }
+        if any(&["1", "2", "7", "9", "10", "12", "growth", "pgo", "4", "5", "6", "io-uring"]) {
+            let crowd = self.crowd(HUNDRED_THOUSAND)?;
+            self.one_namespace(&crowd, wants, &has)?;
+            if wants("12") {
+                self.against_ss(&crowd)?;
+            }
+            if wants("9") {
+                self.memory(&crowd)?;
+            }
+            if any(&["4", "5", "6", "io-uring"]) {
+                self.beside(&crowd, wants, has("--io-uring"))?;
+            }
+        }
+        if large && wants("growth") {
+            let crowd = self.crowd(10 * HUNDRED_THOUSAND)?;
+            let costs = self.take_turns(&crowd, &self.growing(&crowd, has("--plan")))?;
+            self.growth(&crowd, &costs);
+        }
+        let number = |row: &Row| row.case.parse::<u32>().unwrap_or(u32::MAX);
+        self.report.targets.sort_by_key(number);
+        Ok(())
+    }
+
+    /// Cases 1, 2, 7, 10, the gain of the profile and the ring in one namespace, all in turn.
+    fn one_namespace(
+        &mut self,
+        crowd: &Crowd,
+        wants: &dyn Fn(&str) -> bool,
+        has: &dyn Fn(&str) -> bool,
+    ) -> Result<()> {
+        let (path, programs) = (crowd.path(), self.programs);
+        let poll =
+            |program: &Path, rows, format| Contender::poll(program, Some(&path), rows, format);
+        let proto = || poll(&programs.sockeye, crowd.sockets, PROTO);
+        let mut turns =
+            vec![("drain", Contender::drain(&programs.drain, &path)), ("proto", proto())];
+        if wants("growth") {
+            turns.extend(self.growing(crowd, has("--plan")).into_iter().skip(1));
+        }
+        if wants("2") || wants("pgo") {
+            turns.push(("jsonl", poll(&programs.sockeye, crowd.sockets, JSONL)));
+        }
+        if wants("7") {
+            turns.push(("one reader", proto().with(&["--netlinkers", "1"])));
+            turns.push(("two readers", proto().with(&["--netlinkers", "2"])));
+        }
+        if wants("10") && has("--filter") {
+            let matching = poll(&programs.sockeye, crowd.matching, PROTO);
+            turns.push(("filter", matching.with(&["--filter", "dport = :443"])));
+        }
+        if wants("io-uring") && has("--io-uring") {
+            turns.push(("ring", proto().with(&["--io-uring"])));
+        }
+        if let Some(dist) = programs.dist.as_ref().filter(|_| wants("pgo")) {
+            turns.push(("profiled proto", poll(dist, crowd.sockets, PROTO)));
+            turns.push(("profiled jsonl", poll(dist, crowd.sockets, JSONL)));
+        }
+        let costs = self.take_turns(crowd, &turns)?;
+        if wants("growth") {
+            self.growth(crowd, &costs);
+        }
+        if wants("1") {
+            let what = "protobufList to null, CPU / drain";
+            self.ratio("1", what, &costs, ["proto", "drain"], Some(Target::AtMost(1.12)));
+        }
+        if wants("2") {
+            let what = "jsonl to null, CPU / drain";
+            self.ratio("2", what, &costs, ["jsonl", "drain"], Some(Target::AtMost(1.7)));
+        }
+        if wants("7") {
+            let what = "two readers, wall / one reader";
+            let took = |name| costs.get(name).map(|cost: &Cost| cost.took_ms.clone());
+            let (two, one) = took("two readers").zip(took("one reader")).context("case 7")?;
+            let detail = format!("{:.0} ms / {:.0} ms", two.median(), one.median());
+            let ratio = two.over(&one);
+            self.add("7", what, &ratio, "", Some(Target::AtMost(0.62)), detail);
+        }
+        if wants("10") {
+            let what = "filter for 1 in 100, CPU / case 1";
+            let target = Some(Target::AtMost(0.25));
+            self.ratio_if(has("--filter"), "10", what, &costs, ["filter", "proto"], target);
+        }
+        if wants("io-uring") {
+            let what = "case 1 through the ring, CPU / blocking";
+            self.ratio_if(has("--io-uring"), "io-uring", what, &costs, ["ring", "proto"], None);
+        }
+        if wants("pgo") {
+            let there = programs.dist.is_some();
+            let what = "case 1 with the profile, CPU / without";
+            self.ratio_if(there, "pgo", what, &costs, ["profiled proto", "proto"], None);
+            if costs.contains_key("jsonl") {
+                let what = "case 2 with the profile, CPU / without";
+                self.ratio_if(there, "pgo", what, &costs, ["profiled jsonl", "jsonl"], None);
+            }
+        }
+        Ok(())
+    }
+
+    /// Cases 4, 5 and 6: the same sockets, with namespaces beside them.
+    fn beside(&mut self, crowd: &Crowd, wants: &dyn Fn(&str) -> bool, ring: bool) -> Result<()> {
+        let mut every = Duration::from_secs(1);
+        for (case, connections, churn, target) in [
+            ("4", 0, 0, Some(Target::AtMost(1.10))),
+            ("5", 10, 0, Some(Target::AtMost(1.30))),
+            ("6", 10, CHURN, None),
+        ] {
+            let with_ring = case != "6" && wants("io-uring") && ring;
+            if !wants(case) && !with_ring {
+                continue;
+            }
+            self.say(&format!(
+                "200 namespaces, {connections} connections each, {churn} that come and go"
+            ));
+            let village = Village::open(self.programs, 200, connections, churn, every)?;
+            let path = crowd.path();
+            let rows = crowd.sockets + village.sockets;
+            let all = || {
+                let all = Contender::poll(&self.programs.sockeye, None, rows, PROTO);
+                if churn > 0 { all.moving() } else { all }
+            };
+            let alone = Contender::poll(&self.programs.sockeye, Some(&path), crowd.sockets, PROTO);
+            let mut turns = vec![("alone", alone), ("beside", all())];
+            if with_ring {
+                turns.push(("ring", all().with(&["--io-uring"])));
+            }
+            // Case 6 opens and closes in the rhythm that was found for case 5.
+            if churn == 0 {
+                every = rhythm(&contenders(&turns))?;
+            }
+            let costs = self.take_turns_every(every, crowd.sockets, &turns)?;
+            if wants(case) {
+                let what = match case {
+                    "4" => "200 idle namespaces beside it, CPU / case 1",
+                    "5" => "10 idle connections in each of them, CPU / case 1",
+                    _ => "3 connections come and go in each, CPU / case 1",
+                };
+                self.ratio(case, what, &costs, ["beside", "alone"], target);
+            }
+            if with_ring {
+                let what = format!("case {case} through the ring, CPU / blocking");
+                self.ratio("io-uring", &what, &costs, ["ring", "beside"], None);
+            }
+        }
+        Ok(())
+    }
+
+    fn growth(&mut self, crowd: &Crowd, costs: &Costs) {
+        let cpu = |name| costs.get(name).map_or(f64::NAN, |cost| cost.cpu_us.median());
+        self.report.growth.push(Growth {
+            sockets: crowd.sockets,
+            drain_us: cpu("drain"),
+            proto_us: cpu("full proto"),
+            jsonl_us: cpu("full jsonl"),
+        });
+    }
+
+    /// Those that read every socket by a dump, in both formats.
+    fn growing(&self, crowd: &Crowd, has_plan: bool) -> Vec<(&'static str, Contender)> {
+        let path = crowd.path();
+        let poll = |format| {
+            let sockeye = &self.programs.sockeye;
+            let poll = Contender::poll(sockeye, Some(&path), crowd.sockets, format);
+            if has_plan { poll.with(&["--plan", "full"]) } else { poll }
+        };
+        let drain = Contender::drain(&self.programs.drain, &path);
+        vec![("drain", drain), ("full proto", poll(PROTO)), ("full jsonl", poll(JSONL))]
+    }
+
+    fn crowd(&self, sockets: usize) -> Result<Crowd> {
+        self.say(&format!("{sockets} sockets in a namespace"));
+        Crowd::open(self.programs, sockets)
+    }
+
+    fn take_turns(&self, crowd: &Crowd, turns: &[(&'static str, Contender)]) -> Result<Costs> {
+        let every = rhythm(&contenders(turns))?;
+        self.take_turns_every(every, crowd.sockets, turns)
+    }
+
+    fn take_turns_every(
+        &self,
+        every: Duration,
+        sockets: u64,
+        turns: &[(&'static str, Contender)],
+    ) -> Result<Costs> {
+        let names = turns.iter().map(|(name, _)| *name);
+        self.say(&format!(
+            "in turn, a poll every {} ms: {}",
+            every.as_millis(),
+            names.clone().collect::<Vec<_>>().join(", ")
+        ));
+        let costs = measure(&contenders(turns), sockets, every, self.effort)?;
+        Ok(names.zip(costs).collect())
+    }
+
+    fn ratio_if(
+        &mut self,
+        there: bool,
+        case: &str,
+        what: &str,
+        costs: &Costs,
+        names: [&'static str; 2],
+        target: Option<Target>,
+    ) {
+        if there {
+            return self.ratio(case, what, costs, names, target);
+        }
+        let (case, what) = (case.to_owned(), what.to_owned());
+        let row = Row { case, what, outcome: Outcome::NotAvailable, detail: String::new() };
+        self.push(row);
+    }
+
+    /// Processor time of the first by that of the second.
+    fn ratio(
+        &mut self,
+        case: &str,
+        what: &str,
+        costs: &Costs,
+        [upper, lower]: [&'static str; 2],
+        target: Option<Target>,
+    ) {
+        let cpu = |name| costs.get(name).map(|cost: &Cost| cost.cpu_us.clone()).unwrap_or_default();
+        let (upper, lower) = (cpu(upper), cpu(lower));
+        let detail =
+            format!("{:.2} ms / {:.2} ms", upper.median() / 1000.0, lower.median() / 1000.0);
+        self.add(case, what, &upper.over(&lower), "", target, detail);
+    }
+
+    pub(crate) fn add(
+        &mut self,
+        case: &str,
+        what: &str,
+        sample: &Sample,
+        unit: &'static str,
+        target: Option<Target>,
+        detail: String,
+    ) {
+        let spread = if sample.0.len() > 1 { sample.spread(2) } else { "-".to_owned() };
+        let outcome = Outcome::Value { value: sample.median(), spread, unit, target };
+        self.push(Row { case: case.to_owned(), what: what.to_owned(), outcome, detail });
+    }
+
+    fn push(&mut self, row: Row) {
+        let has_number = row.case.parse::<u32>().is_ok();
+        let rows = if has_number { &mut self.report.targets } else { &mut self.report.further };
+        rows.push(row);
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as what it is")]
+    pub(crate) fn say(&self, what: &str) {
+        println!("-- {what}");
+    }
+}
+
+fn contenders(turns: &[(&'static str, Contender)]) -> Vec<Contender> {
+    turns.iter().map(|(_, contender)| contender.clone()).collect()
+}
+
+pub(crate) const PROTO: &str = "protobufList";
+pub(crate) const JSONL: &str = "jsonl";
+const HUNDRED_THOUSAND: usize = 100_000;
+const CHURN: usize = 3;

@@ -1,0 +1,110 @@
+//! The sockets that are read: many in one namespace, few in each of many.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use sockeye_testkit::load::{Load, LoadOptions};
+use sockeye_testkit::netns::{Netns, TestNetns};
+use sockeye_testkit::spread::{Spread, SpreadOptions};
+
+use crate::bench_programs::Programs;
+
+/// One namespace with so many sockets, of which one in a hundred has the peer's port 443.
+pub(crate) struct Crowd {
+    // Processes before the namespace that they are in.
+    _loads: Vec<Load>,
+    netns: TestNetns,
+    /// All of them, listeners included.
+    pub(crate) sockets: u64,
+    /// Those with the peer's port 443.
+    pub(crate) matching: u64,
+}
+
+/// Namespaces with a listener each, and a few connections.
+pub(crate) struct Village {
+    _spread: Spread,
+    _netns: Vec<TestNetns>,
+    /// All of them, listeners included.
+    pub(crate) sockets: u64,
+}
+
+impl Crowd {
+    /// Opens `sockets` sockets: both ends of half as many connections. Their data is sent, read and acknowledged.
+    pub(crate) fn open(programs: &Programs, sockets: usize) -> Result<Self> {
+        let netns = TestNetns::new("crowd")?;
+        let matching = sockets / 100;
+        let mut loads = Vec::new();
+        let mut sum = 0;
+        for (connections, port) in shares(sockets) {
+            let options = LoadOptions {
+                netns: Some(netns.path()),
+                connections,
+                ports: vec![port],
+                bytes: 100..=20_000,
+                binary: Some(programs.load.clone()),
+                ..LoadOptions::default()
+            };
+            let load = Load::spawn(&options)?;
+            sum += load.sockets().len() as u64;
+            loads.push(load);
+        }
+        Ok(Self { _loads: loads, netns, sockets: sum, matching: matching as u64 })
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.netns.path()
+    }
+}
+
+impl Village {
+    /// Makes `count` namespaces with so many connections each; `churn` more come and go, every so often.
+    pub(crate) fn open(
+        programs: &Programs,
+        count: usize,
+        connections: usize,
+        churn: usize,
+        every: Duration,
+    ) -> Result<Self> {
+        let netns = (0..count).map(|_| TestNetns::new("village")).collect::<Result<Vec<_>>>();
+        let netns = netns.context("namespaces")?;
+        let paths = netns.iter().map(Netns::path).collect();
+        let options = SpreadOptions { netns: paths, connections, churn, every };
+        let spread = Spread::spawn(&programs.spread, &options)?;
+        let sockets = count * (1 + 2 * connections);
+        Ok(Self { _spread: spread, _netns: netns, sockets: sockets as u64 })
+    }
+}
+
+/// What each process opens: connections, and the port of its listener. A process has 20,000 descriptors.
+fn shares(sockets: usize) -> Vec<(usize, u16)> {
+    let mut shares = Vec::new();
+    for (connections, port) in [(sockets / 100, HTTPS), (sockets / 2 - sockets / 100, ANY)] {
+        let mut left = connections;
+        while left > 0 {
+            let share = left.min(LARGEST_SHARE);
+            shares.push((share, port));
+            left -= share;
+        }
+    }
+    shares
+}
+
+const LARGEST_SHARE: usize = 9_800;
+const HTTPS: u16 = 443;
+const ANY: u16 = 0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_socket_in_a_hundred_has_the_port_of_its_peer_that_the_filter_asks_for() {
+        assert_eq!(shares(1_000), [(10, 443), (490, 0)]);
+        let shares = shares(100_000);
+        assert_eq!(shares.iter().map(|(connections, _)| connections).sum::<usize>(), 50_000);
+        assert_eq!(shares.first(), Some(&(1_000, 443)));
+        assert_eq!(shares.iter().filter(|(_, port)| *port == 443).count(), 1);
+        assert!(shares.iter().all(|(connections, _)| *connections <= LARGEST_SHARE));
+    }
+}

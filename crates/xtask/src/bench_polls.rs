@@ -1,0 +1,256 @@
+//! Polls and drains side by side: each in turn, round after round, so that what disturbs one disturbs the other.
+//!
+//! What starting costs does not count: each turn is two runs that differ in the number of polls alone.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::bench_child::{Used, run};
+use crate::bench_programs::Effort;
+use crate::bench_sample::Sample;
+
+/// Something that reads all sockets at each tick.
+#[derive(Clone, Debug)]
+pub(crate) struct Contender {
+    program: PathBuf,
+    /// The one namespace that it reads; `None`: all.
+    netns: Option<PathBuf>,
+    arguments: Vec<String>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// `sockeye run`: its summary has to tell of so many rows a poll, and of a twentieth more or less where connections
+    /// come and go.
+    Poll {
+        rows: u64,
+        moving: bool,
+    },
+    Drain,
+}
+
+/// What one contender cost, round by round.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cost {
+    /// Processor time of a poll, in microseconds.
+    pub(crate) cpu_us: Sample,
+    /// Wall clock of a poll, in milliseconds; of `sockeye run` only.
+    pub(crate) took_ms: Sample,
+}
+
+impl Contender {
+    /// `sockeye run` to null, in one namespace (or, with `None`, all of them), where a poll has so many rows.
+    pub(crate) fn poll(sockeye: &Path, netns: Option<&Path>, rows: u64, format: &str) -> Self {
+        let mut contender = Self {
+            program: sockeye.to_owned(),
+            netns: netns.map(Path::to_owned),
+            arguments: Vec::new(),
+            kind: Kind::Poll { rows, moving: false },
+        };
+        if netns.is_some() {
+            contender.arguments.push("--own-netns-only".to_owned());
+        }
+        contender.with(&["--marshal", format])
+    }
+
+    /// A loop that throws away what a poll of the namespace reads.
+    pub(crate) fn drain(drain: &Path, netns: &Path) -> Self {
+        Self {
+            program: drain.to_owned(),
+            netns: Some(netns.to_owned()),
+            arguments: Vec::new(),
+            kind: Kind::Drain,
+        }
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn with(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
+    /// The same where the number of rows is not known to the last one.
+    pub(crate) fn moving(mut self) -> Self {
+        if let Kind::Poll { moving, .. } = &mut self.kind {
+            *moving = true;
+        }
+        self
+    }
+
+    /// The command for so many polls, one `every` so often.
+    pub(crate) fn command(&self, polls: u32, every: Duration) -> Command {
+        let mut command = match &self.netns {
+            Some(netns) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net={}", netns.display())).arg("--").arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("SOCKEYE_") {
+                command.env_remove(name);
+            }
+        }
+        let every_ms = every.as_millis();
+        match self.kind {
+            Kind::Drain => {
+                command.args(["--loops", &polls.to_string(), "--every-ms", &every_ms.to_string()]);
+            }
+            Kind::Poll { .. } => {
+                command.args(["run", "--dest", "null", "--jitter", "0", "--log-level", "debug"]);
+                command.args(["--max-loops", &polls.to_string()]);
+                command.args(["--frequency", &format!("{every_ms}ms")]);
+                command.args(["--timeout", &format!("{}ms", every_ms - 1)]);
+            }
+        }
+        command.args(&self.arguments);
+        command
+    }
+
+    /// Runs it until it did what is measured: on a busy host a poll can take longer than from tick to tick. Then it gets
+    /// more time, which it waits for and does not use.
+    fn turn(&self, polls: u32, every: Duration) -> Result<Used> {
+        let again = |error, every| {
+            println!("   once more: {error}");
+            self.attempt(polls, every)
+        };
+        self.attempt(polls, every)
+            .or_else(|error| again(error, every * 2))
+            .or_else(|error| again(error, every * 5))
+    }
+
+    fn attempt(&self, polls: u32, every: Duration) -> Result<Used> {
+        let used = run(self.command(polls, every))?;
+        if let Kind::Poll { rows, moving } = self.kind {
+            let summary = Summary::read(&used.stderr)?;
+            let expected = rows * u64::from(polls);
+            let slack = if moving { expected / 20 } else { 0 };
+            ensure!(
+                summary.polls == u64::from(polls)
+                    && summary.rows.abs_diff(expected) <= slack
+                    && summary.incomplete == 0,
+                "{:?}: {summary:?} in place of {expected} rows",
+                self.arguments
+            );
+        }
+        Ok(used)
+    }
+}
+
+/// How often to poll, so that the slowest contender has ended well before its next tick.
+///
+/// # Errors
+/// A contender failed, or a poll of it did not bring what it should.
+pub(crate) fn rhythm(contenders: &[Contender]) -> Result<Duration> {
+    let mut slowest = Duration::ZERO;
+    for contender in contenders {
+        slowest = slowest.max(contender.turn(1, Duration::from_mins(1))?.cpu);
+    }
+    // Whole hundredths of a second, and time for what is not the processor's.
+    let ms = u64::try_from(slowest.as_millis())?.saturating_mul(3) / 2;
+    Ok(Duration::from_millis((ms / 10 + 5) * 10))
+}
+
+/// Measures all of them, where a poll sees `sockets` sockets.
+///
+/// # Errors
+/// As of [`rhythm`].
+pub(crate) fn measure(
+    contenders: &[Contender],
+    sockets: u64,
+    every: Duration,
+    effort: Effort,
+) -> Result<Vec<Cost>> {
+    let polls = effort.polls(sockets);
+    let mut costs = vec![Cost::default(); contenders.len()];
+    for _ in 0..effort.rounds {
+        for (contender, cost) in contenders.iter().zip(&mut costs) {
+            let short = contender.turn(WARM_UP, every)?;
+            let long = contender.turn(WARM_UP + polls, every)?;
+            let cpu = long.cpu.as_secs_f64() - short.cpu.as_secs_f64();
+            cost.cpu_us.0.push(cpu * 1e6 / f64::from(polls));
+            let took: Vec<f64> = took_ms(&long.stderr).skip(WARM_UP as usize).collect();
+            cost.took_ms.0.push(Sample(took).median());
+        }
+    }
+    Ok(costs)
+}
+
+/// What `sockeye run` says at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Summary {
+    polls: u64,
+    rows: u64,
+    incomplete: u64,
+}
+
+impl Summary {
+    /// `sockeye: 3 polls, 12 rows, 0 incomplete namespaces; skipped …`
+    fn read(stderr: &str) -> Result<Self> {
+        let line = stderr.lines().find(|line| line.contains(" polls, "));
+        let line = line.with_context(|| format!("no summary in {stderr:?}"))?;
+        let number = |name: &str| -> Result<u64> {
+            let (before, _) = line.split_once(name).with_context(|| line.to_owned())?;
+            let word = before.rsplit(' ').next().unwrap_or_default();
+            word.parse().with_context(|| line.to_owned())
+        };
+        Ok(Self {
+            polls: number(" polls,")?,
+            rows: number(" rows,")?,
+            incomplete: number(" incomplete")?,
+        })
+    }
+}
+
+/// Of each poll, as the log tells it: `… polled poll=1 rows=2 namespaces=1 took_ms=118`
+fn took_ms(stderr: &str) -> impl Iterator<Item = f64> {
+    stderr.lines().filter_map(|line| {
+        let (_, after) = line.split_once("took_ms=")?;
+        after.split(' ').next()?.trim().parse().ok()
+    })
+}
+
+/// Polls until buffers have their size and caches are warm.
+const WARM_UP: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_of_a_run_is_read() {
+        let stderr = "2026-01-01T00:00:00Z DEBUG polled poll=1 rows=4 namespaces=1 took_ms=118\n\
+                      sockeye: 3 polls, 12 rows, 1 incomplete namespaces; skipped 0 late, 0 at high water\n";
+        assert_eq!(Summary::read(stderr).unwrap(), Summary { polls: 3, rows: 12, incomplete: 1 });
+        assert_eq!(took_ms(stderr).collect::<Vec<_>>(), [118.0]);
+        assert!(Summary::read("sockeye: no luck\n").is_err());
+    }
+
+    #[test]
+    fn a_poll_of_one_namespace_runs_inside_it_and_a_drain_has_the_same_rhythm() {
+        let netns = Path::new("/run/netns/x");
+        let every = Duration::from_millis(400);
+        let words = |contender: &Contender| {
+            let command = contender.command(5, every);
+            let words = std::iter::once(command.get_program()).chain(command.get_args());
+            words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        let poll = Contender::poll(Path::new("sockeye"), Some(netns), 7, "jsonl");
+        assert_eq!(
+            words(&poll.with(&["--netlinkers", "2"])),
+            "nsenter --net=/run/netns/x -- sockeye run --dest null --jitter 0 --log-level debug --max-loops 5 \
+             --frequency 400ms --timeout 399ms --own-netns-only --marshal jsonl --netlinkers 2"
+        );
+        assert_eq!(
+            words(&Contender::drain(Path::new("drain"), netns)),
+            "nsenter --net=/run/netns/x -- drain --loops 5 --every-ms 400"
+        );
+        let all = Contender::poll(Path::new("sockeye"), None, 7, "jsonl");
+        assert!(words(&all).starts_with("sockeye run") && !words(&all).contains("own-netns"));
+    }
+}
