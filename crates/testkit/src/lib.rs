@@ -6,9 +6,15 @@
 //! * What is true: [`load`] opens sockets and says what they are, [`ss`] asks iproute2, [`ss_compare`] compares.
 //! * Where: [`netns`], [`netns_anonymous`], [`veth`].
 //! * Which sockets: [`load`] for thousands, [`states`] for one in a given state.
+//! * Where rows go: [`kafka`].
 //! * What it cost: [`procfs`]. What the kernel said: [`pcap`]. What it might say: [`scripted`].
 
 pub mod generate;
+pub mod kafka;
+pub mod kafka_files;
+pub mod kafka_process;
+pub mod kafka_settings;
+pub mod kafka_tls;
 pub mod load;
 pub mod load_options;
 pub mod netns;

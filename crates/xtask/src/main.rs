@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask quick|ci|gen|capture|layers`.
+//! Developer commands: `cargo xtask quick|ci|gen|capture|kafka|layers`.
 
 #![forbid(unsafe_code)]
 
@@ -8,6 +8,7 @@ mod cargo;
 mod ci;
 mod gen_columns;
 mod generate;
+mod kafka;
 mod layer_dependencies;
 mod layer_sources;
 mod layer_table;
@@ -52,8 +53,25 @@ enum Command {
         #[arg(long)]
         out: Option<PathBuf>,
     },
+    /// A real Apache Kafka on 127.0.0.1, for trying things out; KAFKA_BOOTSTRAP names another one.
+    Kafka {
+        #[command(subcommand)]
+        command: Kafka,
+    },
     /// Checks the layer table of docs/ARCHITECTURE.md against the crates.
     Layers,
+}
+
+#[derive(Subcommand)]
+enum Kafka {
+    /// Fetches Kafka once (by Maven, to target/kafka), starts a broker that stays, and prints its address.
+    Up {
+        /// The port, if it is free; else another one.
+        #[arg(long, default_value_t = 9092)]
+        port: u16,
+    },
+    /// Stops it. Its data stays in target/kafka/up.
+    Down,
 }
 
 fn main() -> ExitCode {
@@ -74,6 +92,8 @@ fn run(command: Command) -> Result<()> {
         Command::Ci => ci::ci(&root),
         Command::Gen { check } => generate::generate(&root, check),
         Command::Capture { out } => capture::capture(&root, out),
+        Command::Kafka { command: Kafka::Up { port } } => kafka::up(port),
+        Command::Kafka { command: Kafka::Down } => kafka::down(&root),
         Command::Layers => layers::layers(&root),
     }
 }

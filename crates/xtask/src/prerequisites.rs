@@ -1,8 +1,9 @@
-//! What the tests need of the host: the programs that they start. Installed where that is possible, else named.
+//! What the tests need of the host: the programs that they start, and Kafka. Installed where that is possible, else named.
 
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use sockeye_testkit::kafka_files;
 use sockeye_testkit::netns::is_root;
 
 use crate::cargo::{command, find, run};
@@ -23,7 +24,8 @@ pub(crate) fn provide(root: &Path) -> Result<()> {
     }
     match complaint(&packages, find(COMPILER).is_some()) {
         Some(complaint) => bail!(complaint),
-        None => Ok(()),
+        // Tests that need it may run where there is no network.
+        None => kafka_files::libraries().map(drop),
     }
 }
 
@@ -68,10 +70,13 @@ fn complaint(packages: &[&str], has_compiler: bool) -> Option<String> {
 }
 
 /// Debian's packages, and the programs of them that tests start.
-const PACKAGES: [(&str, &[&str]); 3] = [
+const PACKAGES: [(&str, &[&str]); 6] = [
     ("iproute2", &["ss", "ip"]),
     ("util-linux", &["unshare", "nsenter", "setpriv"]),
     ("mount", &["mount"]),
+    ("default-jre-headless", &["java"]),
+    ("maven", &["mvn"]),
+    ("openssl", &["openssl"]),
 ];
 
 /// Some crates are C inside.
