@@ -53,7 +53,7 @@ enum Command {
         #[arg(long)]
         out: Option<PathBuf>,
     },
-    /// A real Apache Kafka on 127.0.0.1, for trying things out; KAFKA_BOOTSTRAP names another one.
+    /// A real Apache Kafka on 127.0.0.1, for trying things out; `KAFKA_BOOTSTRAP` names another one.
     Kafka {
         #[command(subcommand)]
         command: Kafka,
