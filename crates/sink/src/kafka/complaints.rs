@@ -59,6 +59,8 @@ impl Complaints {
     pub(crate) fn message(&mut self, code: Code, rows: u64, counters: &KafkaCounters) -> Trouble {
         let trouble = match (Trouble::of(code), self.client) {
             (Trouble::Timeout, Some(client)) => client,
+            // The producer has failed for good, and said why.
+            (Trouble::Refused, Some(client)) if code == Code::Fatal => client,
             (trouble, _) => trouble,
         };
         counters.trouble(trouble);

@@ -266,10 +266,13 @@ impl KafkaSink {
             }
         }
         self.complaints.client(errors, &self.counters);
-        if let Some((code, text)) = self.producer.client().fatal_error() {
-            warn!(sink = self.name(), %code, "the producer has failed, and is made anew: {text}");
+        if let Some(error) = self.producer.client().fatal_error()
+            && !self.is_held()
+        {
+            self.complaints.client(vec![error], &self.counters);
             self.start_anew();
         }
+        self.expire();
         if self.another_codec && self.under_way.is_empty() {
             self.choose_another_codec();
         }
@@ -339,11 +342,24 @@ impl KafkaSink {
         }
     }
 
+    /// What a producer that has failed for good does not take any more has no longer time than what it took.
+    fn expire(&mut self) {
+        let longest = self.settings.produce_timeout;
+        while self.waiting.front().is_some_and(|first| first.since.elapsed() >= longest) {
+            if let Some(message) = self.waiting.pop_front() {
+                let trouble =
+                    self.complaints.message(Code::MessageTimedOut, message.rows(), &self.counters);
+                drop_message(message, trouble.reason());
+            }
+        }
+    }
+
     /// A new producer. What was under way goes back to the spool, or is lost: nobody knows what the brokers have of it.
     fn start_anew(&mut self) {
         for message in self.under_way.drain() {
             self.failed(message, Code::Fatal);
         }
+        self.hold_back();
         self.make_producer();
     }
 
