@@ -14,6 +14,7 @@ use sockeye_record::{Format, Selection};
 use sockeye_telemetry::logging::Level;
 use sockeye_wire::{AttrSet, StateSet};
 
+use crate::cli_kafka::KafkaArgs;
 use crate::config::values::{
     Dest, bytes, directory, level, number, packet_bytes, positive_duration,
 };
@@ -38,7 +39,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Poll for ever and send rows to the destinations.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Poll everything once, print it, and exit.
     Snapshot(SnapshotArgs),
     /// Turn a protobufList file back into any format.
@@ -63,16 +64,18 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", default_value = "0", value_parser = number::<u64>(0..=u64::MAX), help_heading = "Polling")]
     pub(crate) max_loops: u64,
 
-    /// Where rows go: stdout, stderr, null or file:PATH; repeatable, each with a queue of its own.
+    /// Where rows go: stdout, stderr, null, file:PATH or kafka:HOST:PORT[,HOST:PORT...]; repeatable, each with a queue of
+    /// its own.
     ///
     /// A PATH with strftime conversions (file:/var/log/tcp-%Y%m%dT%H%M%S.jsonl) is written as PATH.partial and renamed
     /// when it is complete. In the environment, several are separated by blanks. In the file, several are an array, or
     /// tables [[sink]] with a dest and whatever else is different there: marshal, columns, humanize, queue-bytes,
-    /// file-rotate-bytes, file-rotate-age, file-zstd.
+    /// file-rotate-bytes, file-rotate-age, file-zstd, and everything about Kafka.
     #[arg(long, value_name = "DEST", default_value = "stdout", help_heading = "Output")]
     pub(crate) dest: Vec<Dest>,
 
-    /// Format of the rows: protobufList, protoJson, protoText, msgpack, jsonl, csv, tsv or table.
+    /// Format of the rows: protobufList, protoJson, protoText, msgpack, jsonl, csv, tsv or table. What goes to Kafka is
+    /// protobufList in any case.
     #[arg(long, value_name = "FORMAT", default_value = "jsonl", help_heading = "Output")]
     pub(crate) marshal: Format,
 
@@ -95,6 +98,13 @@ pub(crate) struct RunArgs {
     /// Least level of what is logged: error, warn, info, debug, trace or off.
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level, help_heading = "Other")]
     pub(crate) log_level: Level,
+
+    /// How long a signal to stop leaves the destinations to deliver what they have.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration, help_heading = "Other")]
+    pub(crate) shutdown_timeout: Duration,
+
+    #[command(flatten)]
+    pub(crate) kafka: KafkaArgs,
 
     #[command(flatten)]
     pub(crate) collect: CollectArgs,

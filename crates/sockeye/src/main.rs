@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod cli_kafka;
 mod commands;
 mod config;
 mod exit;
