@@ -6,7 +6,7 @@
 //! * What is true: [`load`] opens sockets and says what they are, [`ss`] asks iproute2, [`ss_compare`] compares.
 //! * Where: [`netns`], [`netns_anonymous`], [`veth`].
 //! * Which sockets: [`load`] for thousands, [`states`] for one in a given state.
-//! * Where rows go: [`kafka`].
+//! * Where rows go: [`kafka`]. Who else reads them: [`python`].
 //! * What it cost: [`procfs`]. What the kernel said: [`pcap`]. What it might say: [`scripted`].
 
 pub mod generate;
@@ -22,6 +22,7 @@ pub mod netns_anonymous;
 pub mod pcap;
 pub mod proc_net_tcp;
 pub mod procfs;
+pub mod python;
 pub mod scripted;
 pub mod ss;
 pub mod ss_compare;

@@ -6,6 +6,7 @@ mod capture;
 mod capture_sockets;
 mod cargo;
 mod ci;
+mod gen_clickhouse;
 mod gen_columns;
 mod generate;
 mod kafka;
@@ -41,7 +42,7 @@ enum Command {
     Quick,
     /// Everything: what the tests need, `quick`, and the tests that need root.
     Ci,
-    /// Writes what is made from the table of columns: the .proto file, prost's types, docs/COLUMNS.md.
+    /// Writes what is made from the table of columns: the .proto file, prost's types, docs/COLUMNS.md, docs/clickhouse.
     Gen {
         /// Changes nothing, and fails when a file is not what would be written.
         #[arg(long)]

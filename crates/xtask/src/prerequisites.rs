@@ -1,10 +1,10 @@
-//! What the tests need of the host: the programs that they start, and Kafka. Installed where that is possible, else named.
+//! What the tests need of the host: the programs that they start, Kafka and Python's packages. Installed where that is possible, else named.
 
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use sockeye_testkit::kafka_files;
 use sockeye_testkit::netns::is_root;
+use sockeye_testkit::{kafka_files, python};
 
 use crate::cargo::{command, find, run};
 
@@ -25,7 +25,10 @@ pub(crate) fn provide(root: &Path) -> Result<()> {
     match complaint(&packages, find(COMPILER).is_some()) {
         Some(complaint) => bail!(complaint),
         // Tests that need it may run where there is no network.
-        None => kafka_files::libraries().map(drop),
+        None => {
+            kafka_files::libraries()?;
+            python::interpreter().map(drop)
+        }
     }
 }
 
@@ -70,13 +73,14 @@ fn complaint(packages: &[&str], has_compiler: bool) -> Option<String> {
 }
 
 /// Debian's packages, and the programs of them that tests start.
-const PACKAGES: [(&str, &[&str]); 6] = [
+const PACKAGES: [(&str, &[&str]); 7] = [
     ("iproute2", &["ss", "ip"]),
     ("util-linux", &["unshare", "nsenter", "setpriv"]),
     ("mount", &["mount"]),
     ("default-jre-headless", &["java"]),
     ("maven", &["mvn"]),
     ("openssl", &["openssl"]),
+    ("python3-venv", &["python3"]),
 ];
 
 /// Some crates are C inside.
@@ -100,8 +104,11 @@ mod tests {
     #[test]
     fn a_missing_compiler_is_named_too() {
         let complaint = complaint(&missing(|program| program == "mount"), false).unwrap();
-        assert!(complaint.contains("setpriv, java, mvn, openssl, cc."), "{complaint}");
-        assert!(complaint.ends_with("default-jre-headless maven openssl gcc"), "{complaint}");
+        assert!(complaint.contains("java, mvn, openssl, python3, cc."), "{complaint}");
+        assert!(
+            complaint.ends_with("default-jre-headless maven openssl python3-venv gcc"),
+            "{complaint}"
+        );
     }
 
     #[test]
