@@ -242,6 +242,18 @@ fn a_broker_that_does_not_know_zstd_gets_the_next_best_codec() {
 }
 
 #[test]
+fn every_codec_arrives_as_it_was() {
+    let cluster = cluster();
+    for (round, codec) in (0..).zip(["none", "gzip", "snappy", "lz4", "zstd"]) {
+        let compression = Compression::Codec(codec);
+        let (served, _) = start(KafkaSettings { compression, ..settings(&cluster) });
+        served.offer(numbered(1 + 40 * round, 20));
+        assert_eq!(served.close().delivered, 40, "{codec}");
+    }
+    assert_eq!(rows(&cluster), (1..=200).collect::<Vec<u64>>());
+}
+
+#[test]
 fn at_the_deadline_of_the_shutdown_what_is_left_is_lost_without_a_spool_and_kept_with_one() {
     let cluster = cluster();
     cluster.broker_down(1).unwrap();

@@ -96,6 +96,44 @@ fn every_refusal_has_a_name_in_the_log_and_in_the_ledger_and_ends_nothing() {
 
 #[test]
 #[ignore = "needs root; `cargo xtask ci` runs it"]
+fn a_certificate_and_every_mechanism_of_passwords_open_the_door() {
+    let _listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let certificates = Certificates::make(dir.path()).unwrap();
+    let text = |path: std::path::PathBuf| path.display().to_string();
+    let of_clients = Security::Tls { certificates: certificates.clone(), of_clients: true };
+    let certificate = [
+        "--kafka-tls-ca",
+        &text(certificates.authority()),
+        "--kafka-tls-cert",
+        &text(certificates.client()),
+        "--kafka-tls-key",
+        &text(certificates.client_key()),
+    ];
+    let password = |mechanism| {
+        ["--kafka-sasl-mechanism", mechanism, "--kafka-sasl-username", "alice"].map(str::to_owned)
+    };
+    for (name, security, options) in [
+        ("certificate", of_clients, certificate.map(str::to_owned).to_vec()),
+        ("plain", Security::Sasl(Mechanism::Plain), password("plain").to_vec()),
+        ("scram", Security::Sasl(Mechanism::Scram512), password("scram-sha-512").to_vec()),
+    ] {
+        let users = vec![("alice".to_owned(), "s3cret".to_owned())];
+        let broker = Broker::start(&Settings { security, users, ..Settings::default() }).unwrap();
+        broker.create_topic("xtcp", 1, &[]).unwrap();
+        let sink = format!("kafka:{}", broker.bootstrap());
+        let mut command = common::sockeye();
+        command.arg("run").args(QUICK).args(["--dest", &sink, "--max-loops", "2"]).args(options);
+        command.env("SOCKEYE_KAFKA_SASL_PASSWORD", "s3cret");
+        let said = Shipper::spawn(&mut command, &dir.path().join(name)).wait(MINUTE);
+        let delivered = figure(&said, &sink, "delivered");
+        assert!(delivered > 0 && figure(&said, &sink, "dropped") == 0, "{name}: {said}");
+        assert_eq!(distinct(&rows(&broker.admin_bootstrap(), "xtcp")), delivered, "{name}");
+    }
+}
+
+#[test]
+#[ignore = "needs root; `cargo xtask ci` runs it"]
 fn a_file_beside_a_dead_broker_gets_every_row() {
     let _listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let dir = tempfile::tempdir().unwrap();

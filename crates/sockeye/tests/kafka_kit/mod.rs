@@ -132,7 +132,7 @@ impl Shipper {
         Self::spawn(&mut command, log)
     }
 
-    fn spawn(command: &mut Command, log: &Path) -> Self {
+    pub fn spawn(command: &mut Command, log: &Path) -> Self {
         let file = File::options().create(true).append(true).open(log).unwrap();
         let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         Self { child: command.spawn().unwrap(), log: log.into() }
@@ -214,6 +214,12 @@ pub fn figure(said: &str, sink: &str, word: &str) -> u64 {
     let Some((_, behind)) = line.split_once(&format!("{word} ")) else { return 0 };
     let digits: String = behind.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().unwrap_or_else(|_| panic!("{word}: {line}"))
+}
+
+/// Rows that a spool had when the daemon started.
+pub fn recovered(said: &str) -> u64 {
+    let (before, _) = said.split_once(" from the spool) = delivered").expect(said);
+    before.rsplit('(').next().unwrap().parse().unwrap()
 }
 
 /// How many polls were skipped because every sink was behind.
