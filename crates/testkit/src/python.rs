@@ -1,4 +1,4 @@
-//! Python with what tests judge our bytes by: ClickHouse's engine and Google's protobuf. From PyPI, once, below `target`.
+//! Python with what tests judge our bytes by: the engine of `ClickHouse` and Google's protobuf. Fetched once, to `target`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ fn run(program: &Path, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// ClickHouse 26.9 as a library.
+/// `ClickHouse` 26.9 as a library.
 const ENGINE: &str = "chdb-core==26.9.0";
 /// Google's library, and its compiler of .proto files.
 const PROTOBUF: [&str; 2] = ["protobuf==7.36.2", "grpcio-tools==1.85.1"];

@@ -185,22 +185,15 @@ mod tests {
     #[test]
     fn every_column_is_received_and_kept_once() {
         let tables = tables();
+        let lines_with =
+            |begin: &str| tables.lines().filter(|line| line.starts_with(begin)).count();
         for column in COLUMNS {
-            let lines = tables.lines().filter(|line| {
-                line.strip_prefix("    ").is_some_and(|line| {
-                    line.split(' ').next() == Some(column.name) && line.contains(kind_of(column))
-                })
-            });
-            assert_eq!(lines.count(), 2, "{}", column.name);
-        }
-    }
-
-    /// What both types have in common.
-    fn kind_of(column: &Column) -> &'static str {
-        match column.kind {
-            "uint32" => "UInt32",
-            "uint64" => "UInt64",
-            _ => " ",
+            let name = column.name;
+            assert_eq!(lines_with(&format!("    {name} {} COMMENT '", kept(column))), 1, "{name}");
+            let last = format!("    {name} {}", received(column));
+            let received = tables.lines().filter(|line| line.trim_end_matches(',') == last).count();
+            // One of them may be of the table of other schemas.
+            assert!((1..=2).contains(&received), "{name}: {received}");
         }
     }
 }

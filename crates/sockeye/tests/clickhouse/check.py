@@ -12,7 +12,7 @@ from engine import Engine
 
 bootstrap, topic, docs, grafana, rows_path, folder = sys.argv[1:]
 ROWS = [json.loads(line) for line in Path(rows_path).read_text().splitlines()]
-STATES = {1: "ESTAB", 2: "SYN-SENT", 4: "FIN-WAIT-1", 5: "FIN-WAIT-2", 7: "UNCONN", 8: "CLOSE-WAIT", 9: "LAST-ACK", 10: "LISTEN", 11: "CLOSING", 13: "BOUND-INACTIVE"}
+STATES = {1: "ESTAB", 2: "SYN-SENT", 3: "SYN-RECV", 6: "TIME-WAIT", 4: "FIN-WAIT-1", 5: "FIN-WAIT-2", 7: "UNCONN", 8: "CLOSE-WAIT", 9: "LAST-ACK", 10: "LISTEN", 11: "CLOSING", 13: "BOUND-INACTIVE"}
 COOKIE = "inet_diag_msg_socket_cookie"
 SOURCE, PEER = "inet_diag_msg_socket_source", "inet_diag_msg_socket_destination"
 SPORT, DPORT = "inet_diag_msg_socket_source_port", "inet_diag_msg_socket_destination_port"
@@ -202,7 +202,8 @@ def check_grafana(engine):
                 ran += 1
         for variable in dashboard["templating"]["list"]:
             if variable["type"] == "query":
-                assert [list(row.values())[0] for row in engine.run(variable["query"])] == ["web-1", "web-2"]
+                hosts = [row["hostname"] for row in engine.run(variable["query"])]
+                assert hosts == ["web-1", "web-2"], hosts
     assert ran > 0
     return ran
 
