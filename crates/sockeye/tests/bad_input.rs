@@ -375,7 +375,7 @@ fn refused_file(content: impl AsRef<[u8]>) -> String {
 }
 
 #[test]
-fn a_wrong_file_is_named_with_what_is_wrong_in_it() {
+fn an_unknown_key_is_named_with_those_that_are_allowed() {
     let line = refused_file("jitter = 5\nfrequenzy = \"1s\"\n");
     assert!(
         line.starts_with(
@@ -384,6 +384,10 @@ fn a_wrong_file_is_named_with_what_is_wrong_in_it() {
         "{line}"
     );
     assert!(line.ends_with(", timeout, to, topic, [[sink]]"), "{line}");
+}
+
+#[test]
+fn a_wrong_file_is_named_with_what_is_wrong_in_it() {
     for not_in_files in [
         "config = \"s.toml\"",
         "print-config = true",
