@@ -145,7 +145,7 @@ fn with_a_spool_neither_an_outage_nor_the_death_of_the_daemon_costs_a_row() {
     broker.kill().unwrap();
     first.says("polled poll=6", MINUTE);
     // What stalls is on the disk after two seconds, and the next poll is not due yet.
-    thread::sleep(Duration::from_millis(1000));
+    thread::sleep(Duration::from_secs(1));
     let said = first.kill();
     let polls = said.matches(" polled poll=").count();
     let arguments = [&arguments[..], &["--max-loops", "8"]].concat();
