@@ -1,6 +1,7 @@
 //! The callbacks of the client library: they note what happened, and the sink's thread looks at it after each poll.
 
 use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rdkafka::ClientContext;
@@ -23,21 +24,34 @@ pub(crate) enum Happened {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Context(Mutex<Vec<Happened>>);
+pub(crate) struct Context {
+    happened: Mutex<Vec<Happened>>,
+    calls: AtomicU64,
+}
 
 impl Context {
+    /// How often the client library has called back so far.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
     /// What happened since it was last asked.
     pub(crate) fn take(&self) -> Vec<Happened> {
-        mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        mem::take(&mut self.happened.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn note(&self, happened: Happened) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(happened);
+        self.happened.lock().unwrap_or_else(PoisonError::into_inner).push(happened);
+    }
+
+    fn called(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl ClientContext for Context {
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.called();
         // There is no other sign of it; and the line about messages that go uncompressed comes once a day at the most.
         if facility == "APIVERSION" && produce_version(text).is_some_and(|most| most < ZSTD_SINCE) {
             self.note(Happened::OldBroker);
@@ -46,7 +60,13 @@ impl ClientContext for Context {
         trace!(target: "librdkafka", facility, "{text}");
     }
 
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.called();
+        trace!(target: "librdkafka", "{}", String::from_utf8_lossy(statistics));
+    }
+
     fn error(&self, error: KafkaError, text: &str) {
+        self.called();
         if let Some(code) = error.rdkafka_error_code() {
             self.note(Happened::Error(code, text.into()));
         }
@@ -57,6 +77,7 @@ impl ProducerContext for Context {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
+        self.called();
         let outcome = match result {
             Ok(_) => Ok(()),
             Err((error, _)) => Err(error.rdkafka_error_code().unwrap_or(Code::Unknown)),

@@ -1,7 +1,7 @@
 //! Kafka: one message is one envelope, and it is delivered when the brokers have acknowledged it.
 //!
-//! One producer, polled by the sink's own thread. While something is under way that thread waits in the client library
-//! for acknowledgements; else in front of its queue.
+//! One producer, polled by the sink's own thread. While something is under way that thread looks for acknowledgements
+//! every few milliseconds; else it waits in front of its queue.
 //!
 //! Without a spool the client library holds the only copy of what is under way, and gives up on a message after
 //! `--produce-timeout`. With a spool what is not acknowledged within [`STALLED`] is put on the disk, and so is what comes
@@ -21,6 +21,7 @@ mod under_way;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::KafkaError;
@@ -247,9 +248,17 @@ impl KafkaSink {
         }
     }
 
-    /// Serves the client library for so long, and does what follows from what happened.
+    /// Waits for so long, serves the client library, and does what follows from what happened.
     fn serve(&mut self, wait: Duration) {
-        self.producer.poll(wait);
+        // A poll with a timeout does not end before it, and burns its last millisecond.
+        thread::sleep(wait);
+        loop {
+            let calls = self.producer.context().calls();
+            self.producer.poll(Duration::ZERO);
+            if self.producer.context().calls() == calls {
+                break;
+            }
+        }
         let happened = self.producer.context().take();
         let mut errors = Vec::new();
         for happened in happened {
@@ -414,7 +423,7 @@ impl KafkaSink {
         }
     }
 
-    /// How long the client library is waited for.
+    /// How long to wait before the client library is looked at.
     fn wait(&self) -> Duration {
         if !self.is_busy() {
             Duration::ZERO
