@@ -72,7 +72,7 @@ fn half_a_minute_without_a_broker_costs_polls_and_no_row_that_was_called_deliver
     let limit = 256 << 20;
     let cgroup = Cgroup::new(limit);
     let mut shipper = Shipper::start_in(
-        &cgroup,
+        cgroup.as_ref(),
         &dir.path().join("log"),
         &[
             "--dest",
@@ -95,13 +95,13 @@ fn half_a_minute_without_a_broker_costs_polls_and_no_row_that_was_called_deliver
     let ticks = shipper.ticks();
     thread::sleep(Duration::from_secs(30).saturating_sub(began.elapsed()));
     let idle = shipper.ticks() - ticks;
-    assert!(idle < 100, "{idle} ticks of 10 ms in ten seconds");
+    assert!(idle < 30, "{idle} ticks of 10 ms in ten seconds");
     broker.start_again().unwrap();
     shipper.says("the broker takes messages again", MINUTE);
     thread::sleep(Duration::from_secs(3));
     let peak = shipper.peak();
     assert!(peak < limit, "{peak} bytes");
-    assert_eq!(cgroup.kills(), 0);
+    assert_eq!(cgroup.as_ref().map_or(0, Cgroup::kills), 0);
     let said = shipper.stop(MINUTE);
     let unreachable = said.matches("no broker can be reached").count();
     assert_eq!(unreachable, 1, "a line a minute: {said}");

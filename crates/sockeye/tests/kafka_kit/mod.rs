@@ -85,18 +85,19 @@ impl Crowd {
 pub struct Cgroup(PathBuf);
 
 impl Cgroup {
-    pub fn new(limit: u64) -> Self {
+    /// None where even root may not make one: in a user namespace.
+    pub fn new(limit: u64) -> Option<Self> {
         let name = format!("skt-{}", std::process::id());
         let (second, first) = (Path::new("/sys/fs/cgroup"), Path::new("/sys/fs/cgroup/memory"));
         let path = if first.is_dir() { first.join(name) } else { second.join(name) };
         if !first.is_dir() {
             let _ = fs::write(second.join("cgroup.subtree_control"), "+memory");
         }
-        fs::create_dir(&path).unwrap();
+        fs::create_dir(&path).ok()?;
         let cgroup = Self(path);
         let file = if first.is_dir() { "memory.limit_in_bytes" } else { "memory.max" };
-        fs::write(cgroup.0.join(file), limit.to_string()).unwrap();
-        cgroup
+        fs::write(cgroup.0.join(file), limit.to_string()).ok()?;
+        Some(cgroup)
     }
 
     /// Times that the limit was in the way and something had to be killed for it.
@@ -125,7 +126,8 @@ impl Shipper {
         Self::spawn(sockeye().arg("run").args(arguments), log)
     }
 
-    pub fn start_in(cgroup: &Cgroup, log: &Path, arguments: &[&str]) -> Self {
+    pub fn start_in(cgroup: Option<&Cgroup>, log: &Path, arguments: &[&str]) -> Self {
+        let Some(cgroup) = cgroup else { return Self::start(log, arguments) };
         let mut command = Command::new("sh");
         let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", cgroup.0.display());
         command.args(["-c", &enter, "sh", env!("CARGO_BIN_EXE_sockeye"), "run"]).args(arguments);
