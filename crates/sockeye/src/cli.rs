@@ -14,9 +14,9 @@ use sockeye_record::{Format, Selection};
 use sockeye_telemetry::logging::Level;
 use sockeye_wire::{AttrSet, StateSet};
 
-use crate::cli_kafka::KafkaArgs;
+use crate::cli_kafka::{KafkaArgs, KafkaConnectionArgs};
 use crate::config::values::{
-    Dest, bytes, directory, level, number, packet_bytes, positive_duration,
+    Brokers, Dest, From, Topic, bytes, directory, level, number, packet_bytes, positive_duration,
 };
 
 /// An eye on every socket: reads every TCP socket of every network namespace, and ships rows.
@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Snapshot(SnapshotArgs),
     /// Turn a protobufList file back into any format.
     Decode(DecodeArgs),
+    /// Read a Kafka topic and print its rows in any format.
+    Consume(ConsumeArgs),
     /// List the network namespaces as the daemon sees them.
     Netns(NetnsArgs),
     /// Say what works on this host, what does not, and why.
@@ -218,6 +220,43 @@ pub(crate) struct FileArgs {
     /// Print every option's value and where it came from, as TOML, and exit: 2 when something is wrong.
     #[arg(long, help_heading = "Configuration")]
     pub(crate) print_config: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConsumeArgs {
+    /// Where the topic is: kafka:HOST:PORT[,HOST:PORT...]
+    #[arg(value_name = "BROKERS")]
+    pub(crate) brokers: Brokers,
+
+    /// The topic.
+    #[arg(long, value_name = "TOPIC", default_value = "xtcp", help_heading = "Reading")]
+    pub(crate) topic: Topic,
+
+    /// Where to begin: beginning, end, or the first message since a time such as 2026-01-31T12:00:00Z.
+    #[arg(long, value_name = "FROM", default_value = "beginning", help_heading = "Reading")]
+    pub(crate) from: From,
+
+    /// Go on with what comes; without it reading ends with what the topic had when it began.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", help_heading = "Reading")]
+    pub(crate) follow: bool,
+
+    /// Format to write: protobufList, protoJson, protoText, msgpack, jsonl, csv, tsv or table.
+    #[arg(long, value_name = "FORMAT", default_value = "jsonl", help_heading = "Output")]
+    pub(crate) to: Format,
+
+    /// Columns to write, separated by commas, in this order where order shows; tcp_info_* for all that begin so.
+    #[arg(long, value_name = "LIST", help_heading = "Output")]
+    pub(crate) columns: Option<Selection>,
+
+    /// Names for states and RFC 3339 times; in csv, tsv and table on by default.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Output")]
+    pub(crate) humanize: Option<bool>,
+
+    #[command(flatten)]
+    pub(crate) connection: KafkaConnectionArgs,
+
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
 }
 
 #[derive(Debug, Args)]

@@ -43,6 +43,26 @@ pub(crate) struct KafkaArgs {
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = positive_duration, help_heading = "Kafka")]
     pub(crate) produce_timeout: Duration,
 
+    #[command(flatten)]
+    pub(crate) connection: KafkaConnectionArgs,
+
+    /// Register the schema as TOPIC-value at http://HOST[:PORT][/PATH]; if that fails, it is said and nothing else.
+    #[arg(long, value_name = "URL", help_heading = "Kafka")]
+    pub(crate) schema_registry: Option<Registry>,
+
+    /// Keep what a kafka destination can't deliver in a folder of this directory, across restarts.
+    #[arg(long, value_name = "DIR", help_heading = "Kafka")]
+    pub(crate) spool_dir: Option<PathBuf>,
+
+    /// Bytes of a spool at the most, at least 16 envelopes; the oldest rows go when it is full.
+    #[arg(long, value_name = "BYTES", default_value = "1GiB", value_parser = bytes, help_heading = "Kafka")]
+    pub(crate) spool_bytes: u64,
+}
+
+/// How to speak to the brokers, and as whom.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[expect(clippy::struct_field_names, reason = "fields are named as the options")]
+pub(crate) struct KafkaConnectionArgs {
     /// Speak TLS with the brokers; any of the files below says so too.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", help_heading = "Kafka")]
     pub(crate) kafka_tls: bool,
@@ -76,18 +96,6 @@ pub(crate) struct KafkaArgs {
     /// In the file, several are an array; in the environment and in a table [[sink]], they are separated by blanks.
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Kafka")]
     pub(crate) kafka_set: Vec<ClientSetting>,
-
-    /// Register the schema as TOPIC-value at http://HOST[:PORT][/PATH]; if that fails, it is said and nothing else.
-    #[arg(long, value_name = "URL", help_heading = "Kafka")]
-    pub(crate) schema_registry: Option<Registry>,
-
-    /// Keep what a kafka destination can't deliver in a folder of this directory, across restarts.
-    #[arg(long, value_name = "DIR", help_heading = "Kafka")]
-    pub(crate) spool_dir: Option<PathBuf>,
-
-    /// Bytes of a spool at the most, at least 16 envelopes; the oldest rows go when it is full.
-    #[arg(long, value_name = "BYTES", default_value = "1GiB", value_parser = bytes, help_heading = "Kafka")]
-    pub(crate) spool_bytes: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

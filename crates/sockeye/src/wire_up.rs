@@ -13,9 +13,11 @@ use sockeye_record::{Encoder, Encoding, Format};
 use sockeye_sink::{FileSettings, FileSink, Null, PathPattern, Stream, TableWriter};
 use sockeye_source::sockdiag::{Counters, Settings, SockDiag};
 
-use crate::config::kafka::KafkaSpec;
+use crate::cli::ConsumeArgs;
+use crate::cli_kafka::KafkaConnectionArgs;
+use crate::config::kafka::{Credentials, KafkaSpec};
 use crate::config::settings::SinkSpec;
-use crate::config::values::Dest;
+use crate::config::values::{Dest, From};
 use crate::exit::Failure;
 use crate::fault::{Fault, Watched};
 
@@ -256,28 +258,15 @@ fn kafka_settings(
     kafka: &KafkaSpec,
     queue_bytes: usize,
 ) -> sockeye_sink::kafka::KafkaSettings {
-    use sockeye_sink::kafka::{Compression, KafkaSettings, Key, Sasl, Secret, Tls};
+    use sockeye_sink::kafka::{Compression, KafkaSettings, Key};
     use sockeye_sink::spool::SpoolSettings;
 
-    use crate::cli_kafka::{KafkaCompression, KafkaKey, KafkaMechanism};
+    use crate::cli_kafka::{KafkaCompression, KafkaKey};
 
     let options = &kafka.options;
-    let tls = Tls {
-        ca: options.kafka_tls_ca.clone(),
-        cert: options.kafka_tls_cert.clone(),
-        key: options.kafka_tls_key.clone(),
-    };
-    let sasl = kafka.sasl.as_ref().map(|(mechanism, username, password)| Sasl {
-        mechanism: match mechanism {
-            KafkaMechanism::Plain => "PLAIN",
-            KafkaMechanism::ScramSha256 => "SCRAM-SHA-256",
-            KafkaMechanism::ScramSha512 => "SCRAM-SHA-512",
-        },
-        username: username.clone(),
-        password: Secret::new(password.0.clone()),
-    });
+    let connection = kafka_connection(brokers, &options.connection, kafka.sasl.as_ref());
     KafkaSettings {
-        brokers: brokers.into(),
+        brokers: connection.brokers,
         topic: options.topic.to_string(),
         key: match options.kafka_key {
             KafkaKey::None => Key::None,
@@ -296,12 +285,88 @@ fn kafka_settings(
         message_max_bytes: usize::try_from(options.kafka_message_max_bytes).unwrap_or(usize::MAX),
         produce_timeout: options.produce_timeout,
         queue_bytes,
-        tls: (options.kafka_tls || tls != Tls::default()).then_some(tls),
-        sasl,
-        set: options.kafka_set.iter().map(|it| (it.key.clone(), it.value.clone())).collect(),
+        tls: connection.tls,
+        sasl: connection.sasl,
+        set: connection.set,
         spool: kafka.spool.clone().map(|dir| SpoolSettings { dir, bytes: options.spool_bytes }),
         shutdown_timeout: kafka.shutdown_timeout,
     }
+}
+
+#[cfg(feature = "kafka")]
+fn kafka_connection(
+    brokers: &str,
+    options: &KafkaConnectionArgs,
+    sasl: Option<&Credentials>,
+) -> sockeye_sink::kafka::Connection {
+    use sockeye_sink::kafka::{Connection, Sasl, Secret, Tls};
+
+    use crate::cli_kafka::KafkaMechanism;
+
+    let tls = Tls {
+        ca: options.kafka_tls_ca.clone(),
+        cert: options.kafka_tls_cert.clone(),
+        key: options.kafka_tls_key.clone(),
+    };
+    Connection {
+        brokers: brokers.into(),
+        tls: (options.kafka_tls || tls != Tls::default()).then_some(tls),
+        sasl: sasl.map(|(mechanism, username, password)| Sasl {
+            mechanism: match mechanism {
+                KafkaMechanism::Plain => "PLAIN",
+                KafkaMechanism::ScramSha256 => "SCRAM-SHA-256",
+                KafkaMechanism::ScramSha512 => "SCRAM-SHA-512",
+            },
+            username: username.clone(),
+            password: Secret::new(password.0.clone()),
+        }),
+        set: options.kafka_set.iter().map(|it| (it.key.clone(), it.value.clone())).collect(),
+    }
+}
+
+/// What was read of a topic.
+pub(crate) enum Read {
+    /// A message: its partition, its offset, and what it says.
+    Message(i32, i64, Vec<u8>),
+    /// Nothing for the moment.
+    Nothing,
+    /// Everything has been read.
+    End,
+}
+
+/// Reads a topic, by a function that waits for a message for a while.
+#[cfg(feature = "kafka")]
+pub(crate) fn read_topic(
+    arguments: &ConsumeArgs,
+    sasl: Option<&Credentials>,
+) -> anyhow::Result<impl FnMut(Duration) -> anyhow::Result<Read>> {
+    use sockeye_sink::kafka::{Start, Step, TopicReader};
+
+    let connection = kafka_connection(&arguments.brokers.0, &arguments.connection, sasl);
+    let start = match arguments.from {
+        From::Beginning => Start::Beginning,
+        From::End => Start::End,
+        From::Since(time) => Start::Since(time),
+    };
+    let topic = arguments.topic.to_string();
+    let mut reader = TopicReader::open(&connection, &topic, start, arguments.follow)?;
+    Ok(move |wait| {
+        Ok(match reader.step(wait)? {
+            Step::Message { partition, offset, payload } => {
+                Read::Message(partition, offset, payload)
+            }
+            Step::Quiet => Read::Nothing,
+            Step::End => Read::End,
+        })
+    })
+}
+
+#[cfg(not(feature = "kafka"))]
+pub(crate) fn read_topic(
+    _arguments: &ConsumeArgs,
+    _sasl: Option<&Credentials>,
+) -> anyhow::Result<impl FnMut(Duration) -> anyhow::Result<Read>> {
+    Ok(|_wait| Ok(Read::End))
 }
 
 #[cfg(not(feature = "kafka"))]

@@ -1,4 +1,4 @@
-//! ClickHouse's own engine reads a topic through the documented tables: rows, queries, dashboards, corrupt messages.
+//! The engine of `ClickHouse` reads a topic through the documented tables: rows, queries, dashboards, corrupt messages.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 

@@ -13,6 +13,7 @@ mod context;
 mod counters;
 mod key;
 mod open;
+mod reader;
 mod registry;
 mod settings;
 mod trouble;
@@ -39,8 +40,9 @@ use under_way::{Message, UnderWay};
 pub use counters::KafkaCounters;
 pub use key::Key;
 pub use open::OpenKafkaError;
+pub use reader::{ReadError, Start, Step, TopicReader};
 pub use registry::SchemaRegistry;
-pub use settings::{Compression, KafkaSettings, RESERVED, Sasl, Secret, Tls};
+pub use settings::{Compression, Connection, KafkaSettings, RESERVED, Sasl, Secret, Tls};
 pub use trouble::Trouble;
 
 /// Produces envelopes to a topic.

@@ -62,6 +62,19 @@ pub struct Tls {
     pub key: Option<PathBuf>,
 }
 
+/// How to speak to brokers, and as whom.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// `HOST:PORT[,HOST:PORT…]`.
+    pub brokers: String,
+    /// TLS, or plain text.
+    pub tls: Option<Tls>,
+    /// User and password, or none.
+    pub sasl: Option<Sasl>,
+    /// Whatever else the client library knows.
+    pub set: Vec<(String, String)>,
+}
+
 /// Who we are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sasl {
@@ -104,18 +117,14 @@ impl KafkaSettings {
 
     /// All of it but the codec, as the client library wants it.
     pub(crate) fn client_config(&self, codec: &str) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        let protocol = match (&self.tls, &self.sasl) {
-            (None, None) => "plaintext",
-            (Some(_), None) => "ssl",
-            (None, Some(_)) => "sasl_plaintext",
-            (Some(_), Some(_)) => "sasl_ssl",
+        let connection = Connection {
+            brokers: self.brokers.clone(),
+            tls: self.tls.clone(),
+            sasl: self.sasl.clone(),
+            set: Vec::new(),
         };
+        let mut config = connection.client_config();
         config
-            .set_log_level(RDKafkaLogLevel::Notice)
-            .set("bootstrap.servers", &self.brokers)
-            .set("client.id", "sockeye")
-            .set("security.protocol", protocol)
             .set("compression.type", codec)
             .set("enable.idempotence", "true")
             .set("acks", "all")
@@ -130,23 +139,6 @@ impl KafkaSettings {
             // A broker that was away, a topic that was made and a right that was given are noticed soon.
             .set("reconnect.backoff.max.ms", "2000")
             .set("topic.metadata.refresh.interval.ms", "30000");
-        if let Some(tls) = &self.tls {
-            let ca = tls.ca.as_ref().map_or("probe".into(), |path| path.display().to_string());
-            config.set("ssl.ca.location", ca);
-            for (key, path) in
-                [("ssl.certificate.location", &tls.cert), ("ssl.key.location", &tls.key)]
-            {
-                if let Some(path) = path {
-                    config.set(key, path.display().to_string());
-                }
-            }
-        }
-        if let Some(sasl) = &self.sasl {
-            config
-                .set("sasl.mechanism", sasl.mechanism)
-                .set("sasl.username", &sasl.username)
-                .set("sasl.password", &sasl.password.0);
-        }
         if self.compression == Compression::Auto && codec == "zstd" {
             // A few lines for every connection, from which the context learns whether the broker knows the codec.
             config.set("debug", "feature").set_log_level(RDKafkaLogLevel::Debug);
@@ -165,6 +157,45 @@ impl KafkaSettings {
     /// Bytes of what is under way at once when there is a spool: what is in memory twice, here and in the client library.
     pub(crate) fn window(&self) -> usize {
         (self.queue_bytes / 4).max(1)
+    }
+}
+
+impl Connection {
+    /// What producers and consumers have in common.
+    pub(crate) fn client_config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        let protocol = match (&self.tls, &self.sasl) {
+            (None, None) => "plaintext",
+            (Some(_), None) => "ssl",
+            (None, Some(_)) => "sasl_plaintext",
+            (Some(_), Some(_)) => "sasl_ssl",
+        };
+        config
+            .set_log_level(RDKafkaLogLevel::Notice)
+            .set("bootstrap.servers", &self.brokers)
+            .set("client.id", "sockeye")
+            .set("security.protocol", protocol);
+        if let Some(tls) = &self.tls {
+            let ca = tls.ca.as_ref().map_or("probe".into(), |path| path.display().to_string());
+            config.set("ssl.ca.location", ca);
+            for (key, path) in
+                [("ssl.certificate.location", &tls.cert), ("ssl.key.location", &tls.key)]
+            {
+                if let Some(path) = path {
+                    config.set(key, path.display().to_string());
+                }
+            }
+        }
+        if let Some(sasl) = &self.sasl {
+            config
+                .set("sasl.mechanism", sasl.mechanism)
+                .set("sasl.username", &sasl.username)
+                .set("sasl.password", &sasl.password.0);
+        }
+        for (key, value) in &self.set {
+            config.set(key, value);
+        }
+        config
     }
 }
 

@@ -1,5 +1,6 @@
 //! The commands, a file each.
 
+mod consume;
 mod decode;
 mod doctor;
 mod netns;
@@ -20,6 +21,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Status, Failure> {
         Command::Run(arguments) => run::run(arguments, invocation),
         Command::Snapshot(arguments) => snapshot::run(arguments),
         Command::Decode(arguments) => decode::run(arguments),
+        Command::Consume(arguments) => consume::run(arguments),
         Command::Netns(arguments) => netns::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
     }

@@ -11,20 +11,22 @@ use sockeye_record::{COLUMNS, Encoding};
 
 use super::{Invocation, Origin, SinkTable, environment, is_repeatable, key_of, one_line};
 use crate::cli::RunArgs;
-use crate::cli_kafka::{KafkaArgs, KafkaKey, KafkaMechanism};
+use crate::cli_kafka::{KafkaArgs, KafkaConnectionArgs, KafkaKey, KafkaMechanism};
 use crate::exit::Failure;
 
 /// One Kafka destination.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct KafkaSpec {
     pub(crate) options: KafkaArgs,
-    /// Mechanism, user and password.
-    pub(crate) sasl: Option<(KafkaMechanism, String, Password)>,
+    pub(crate) sasl: Option<Credentials>,
     pub(crate) hostname: String,
     /// The spool's own folder.
     pub(crate) spool: Option<PathBuf>,
     pub(crate) shutdown_timeout: Duration,
 }
+
+/// Mechanism, user and password.
+pub(crate) type Credentials = (KafkaMechanism, String, Password);
 
 /// Never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -67,8 +69,7 @@ pub(crate) fn spec(
         ));
     }
     let spool = spool(&options, envelope)?;
-    check_tls(&options)?;
-    let sasl = sasl(&options)?;
+    let sasl = credentials(&options.connection)?;
     let hostname = run.collect.hostname.clone().unwrap_or_default();
     Ok(KafkaSpec { options, sasl, hostname, spool, shutdown_timeout: run.shutdown_timeout })
 }
@@ -93,7 +94,13 @@ fn spool(options: &KafkaArgs, envelope: u64) -> Result<Option<PathBuf>, Failure>
     Ok(Some(dir.join(format!("kafka-{}", options.topic))))
 }
 
-fn check_tls(options: &KafkaArgs) -> Result<(), Failure> {
+/// Who we are, of options that fit together.
+pub(crate) fn credentials(options: &KafkaConnectionArgs) -> Result<Option<Credentials>, Failure> {
+    check_tls(options)?;
+    sasl(options)
+}
+
+fn check_tls(options: &KafkaConnectionArgs) -> Result<(), Failure> {
     if options.kafka_tls_cert.is_some() != options.kafka_tls_key.is_some() {
         return Err(Failure::usage(
             "one of --kafka-tls-cert and --kafka-tls-key without the other; allowed: both or none",
@@ -102,7 +109,7 @@ fn check_tls(options: &KafkaArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn sasl(options: &KafkaArgs) -> Result<Option<(KafkaMechanism, String, Password)>, Failure> {
+fn sasl(options: &KafkaConnectionArgs) -> Result<Option<Credentials>, Failure> {
     let (mechanism, username) = match (options.kafka_sasl_mechanism, &options.kafka_sasl_username) {
         (None, None) => return Ok(None),
         (Some(mechanism), Some(username)) => (mechanism, username.clone()),

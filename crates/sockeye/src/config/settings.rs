@@ -212,7 +212,9 @@ impl Invocation {
                 self.check_threads(&run.collect)
             }
             Command::Snapshot(snapshot) => self.check_threads(&snapshot.collect),
-            Command::Decode(_) | Command::Netns(_) | Command::Doctor(_) => Ok(()),
+            Command::Decode(_) | Command::Consume(_) | Command::Netns(_) | Command::Doctor(_) => {
+                Ok(())
+            }
         }
     }
 

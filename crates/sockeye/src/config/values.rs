@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use sockeye_telemetry::logging::Level;
@@ -178,6 +178,43 @@ pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
         return Err("allowed: more than 0s, at most 365d".into());
     }
     Ok(duration)
+}
+
+/// Brokers as a destination names them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Brokers(pub(crate) String);
+
+impl FromStr for Brokers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.starts_with("kafka:").then(|| text.parse()).transpose()? {
+            Some(Dest::Kafka(brokers)) => Ok(Self(brokers)),
+            _ => Err(format!("allowed: {ALLOWED_KAFKA}")),
+        }
+    }
+}
+
+/// Where reading a topic begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    Beginning,
+    End,
+    Since(SystemTime),
+}
+
+impl FromStr for From {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "beginning" => Ok(Self::Beginning),
+            "end" => Ok(Self::End),
+            time => humantime::parse_rfc3339_weak(time).map(Self::Since).map_err(|error| {
+                format!("{error}; allowed: beginning, end, or a time such as 2026-01-31T12:00:00Z")
+            }),
+        }
+    }
 }
 
 /// `786432`, `768KiB`, `64MiB`, `1GB`; at least one.
