@@ -1,10 +1,10 @@
-//! What ClickHouse needs: the schema of the messages as its Kafka engine wants it, and the tables.
+//! What `ClickHouse` needs: the schema of the messages as its Kafka engine wants it, and the tables.
 
 use std::fmt::Write as _;
 
 use crate::gen_columns::{COLUMNS, Column, ENUM_NAMES};
 
-/// The message of rows inside of `Envelope`, where ClickHouse looks for it. The bytes on the wire are the same.
+/// The message of rows inside of `Envelope`, where `ClickHouse` looks for it. The bytes on the wire are the same.
 pub(crate) fn proto_file() -> String {
     let mut text = String::from(PROTO_HEAD);
     for column in COLUMNS {

@@ -22,14 +22,12 @@ pub(crate) fn provide(root: &Path) -> Result<()> {
         install(root, &packages)?;
         packages = missing(|program| find(program).is_some());
     }
-    match complaint(&packages, find(COMPILER).is_some()) {
-        Some(complaint) => bail!(complaint),
-        // Tests that need it may run where there is no network.
-        None => {
-            kafka_files::libraries()?;
-            python::interpreter().map(drop)
-        }
+    if let Some(complaint) = complaint(&packages, find(COMPILER).is_some()) {
+        bail!(complaint);
     }
+    // Tests that need them may run where there is no network.
+    kafka_files::libraries()?;
+    python::interpreter().map(drop)
 }
 
 /// The packages with programs that are not there, each once.
