@@ -18,7 +18,7 @@ use sockeye_record::v1::{Envelope, XtcpFlatRecord};
 use sockeye_testkit::kafka::{Broker, Settings};
 use sockeye_testkit::load::{Load, LoadOptions};
 use sockeye_testkit::netns::{Netns as _, TestNetns, require_root};
-use sockeye_testkit::{python, states};
+use sockeye_testkit::{kafka_files, python, states};
 
 #[test]
 #[ignore = "needs root; `cargo xtask ci` runs it"]
@@ -28,7 +28,10 @@ fn clickhouse_reads_a_topic_through_the_documented_tables_and_answers_the_docume
     let netns = TestNetns::new("clickhouse").unwrap();
     let load = Load::spawn(&load_in(&netns)).unwrap();
     // Broker, Sockeye and ClickHouse too: what else this host does is not in the way.
-    let said = netns.enter(|| read_by_clickhouse(folder.path())).unwrap();
+    // What they need is fetched out here, since there is no other network inside.
+    let python = python::interpreter().unwrap();
+    kafka_files::libraries().unwrap();
+    let said = netns.enter(|| read_by_clickhouse(&python, folder.path())).unwrap();
     load.stop().unwrap();
     let count = common::rows(&fs::read(folder.path().join(DECODED)).unwrap()).len();
     assert!(count > 200, "{count}");
@@ -47,7 +50,7 @@ fn load_in(netns: &TestNetns) -> LoadOptions {
 }
 
 /// What the checks say.
-fn read_by_clickhouse(folder: &Path) -> String {
+fn read_by_clickhouse(python: &Path, folder: &Path) -> String {
     let broker = Broker::start(&Settings::default()).unwrap();
     broker.create_topic(TOPIC, 2, &[]).unwrap();
     let (rows, decoded) = (folder.join("rows.pb"), folder.join(DECODED));
@@ -56,7 +59,7 @@ fn read_by_clickhouse(folder: &Path) -> String {
     fs::write(&decoded, common::stdout(&["decode", rows.to_str().unwrap()])).unwrap();
 
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let output = Command::new(python::interpreter().unwrap())
+    let output = Command::new(python)
         .arg("-B")
         .arg(root.join("crates/sockeye/tests/clickhouse/check.py"))
         .args([&broker.bootstrap(), TOPIC])
