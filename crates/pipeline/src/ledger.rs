@@ -15,27 +15,60 @@ pub enum DropReason {
     Rejected,
     /// The flush deadline of the shutdown passed.
     Shutdown,
+    /// The other side did not confirm in time.
+    Timeout,
+    /// The other side takes no message of this length.
+    MessageTooLarge,
+    /// The other side has no such topic.
+    UnknownTopic,
+    /// The other side knows who we are and lets us not write.
+    NotAuthorised,
+    /// The other side does not believe who we are, and did not until the time was over.
+    Authentication,
+    /// No TLS session came about until the time was over.
+    Tls,
+    /// It was the oldest in a spool that had reached its limit.
+    SpoolFull,
+    /// It was in a spool and can't be read back.
+    SpoolDamaged,
 }
 
 /// A sink's account, in rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ledger {
-    /// Rows encoded and meant for this sink.
+    /// Rows encoded and meant for this sink; those that a spool had from an earlier life included.
     pub read: u64,
+    /// Of these, the rows that a spool had from an earlier life.
+    pub recovered: u64,
     /// Rows that the sink's other side has: written to the file, acknowledged by the broker.
     pub delivered: u64,
     /// Rows dropped, by [`DropReason`].
     pub dropped: [u64; DropReason::ALL.len()],
-    /// Rows in the queue or in the sink's hands.
+    /// Rows in the queue, in the sink's hands, or in its spool.
     pub in_flight: u64,
+    /// Of these, the rows that are safe in a spool.
+    pub spooled: u64,
     /// Attempts that failed and were made again.
     pub retries: u64,
 }
 
 impl DropReason {
     /// Every reason, in the order of [`Ledger::dropped`].
-    pub const ALL: [Self; 5] =
-        [Self::QueueFull, Self::HighWater, Self::SinkClosed, Self::Rejected, Self::Shutdown];
+    pub const ALL: [Self; 13] = [
+        Self::QueueFull,
+        Self::HighWater,
+        Self::SinkClosed,
+        Self::Rejected,
+        Self::Shutdown,
+        Self::Timeout,
+        Self::MessageTooLarge,
+        Self::UnknownTopic,
+        Self::NotAuthorised,
+        Self::Authentication,
+        Self::Tls,
+        Self::SpoolFull,
+        Self::SpoolDamaged,
+    ];
 
     /// The reason as a label.
     pub fn name(self) -> &'static str {
@@ -45,6 +78,14 @@ impl DropReason {
             Self::SinkClosed => "sink_closed",
             Self::Rejected => "rejected",
             Self::Shutdown => "shutdown",
+            Self::Timeout => "timeout",
+            Self::MessageTooLarge => "message_too_large",
+            Self::UnknownTopic => "unknown_topic",
+            Self::NotAuthorised => "not_authorised",
+            Self::Authentication => "authentication",
+            Self::Tls => "tls",
+            Self::SpoolFull => "spool_full",
+            Self::SpoolDamaged => "spool_damaged",
         }
     }
 }
@@ -75,13 +116,11 @@ impl Ledger {
 /// `read 30000 = delivered 29000 + dropped 1000 (queue_full 1000) + in flight 0`
 impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "read {} = delivered {} + dropped {}",
-            self.read,
-            self.delivered,
-            self.dropped_rows()
-        )?;
+        write!(f, "read {}", self.read)?;
+        if self.recovered > 0 {
+            write!(f, " ({} from the spool)", self.recovered)?;
+        }
+        write!(f, " = delivered {} + dropped {}", self.delivered, self.dropped_rows())?;
         let mut reasons =
             DropReason::ALL.iter().zip(self.dropped).filter(|(_, rows)| *rows > 0).peekable();
         if reasons.peek().is_some() {
@@ -91,6 +130,9 @@ impl fmt::Display for Ledger {
             f.write_str(")")?;
         }
         write!(f, " + in flight {}", self.in_flight)?;
+        if self.spooled > 0 {
+            write!(f, " ({} in the spool)", self.spooled)?;
+        }
         if self.retries > 0 {
             write!(f, "; {} retries", self.retries)?;
         }
@@ -111,6 +153,11 @@ mod tests {
         assert_eq!(
             ledger.to_string(),
             "read 10 = delivered 6 + dropped 3 (queue_full 2, shutdown 1) + in flight 1"
+        );
+        (ledger.read, ledger.recovered, ledger.in_flight, ledger.spooled) = (12, 2, 3, 2);
+        assert_eq!(
+            ledger.to_string(),
+            "read 12 (2 from the spool) = delivered 6 + dropped 3 (queue_full 2, shutdown 1) + in flight 3 (2 in the spool)"
         );
         ledger.delivered = 7;
         assert!(ledger.to_string().ends_with("; DOES NOT BALANCE"));

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod collect;
+mod delivery;
 mod ledger;
 mod outlet;
 mod queue;
@@ -15,9 +16,10 @@ mod source;
 mod stop;
 
 pub use collect::{Collection, Event, Summary, collect};
+pub use delivery::Delivery;
 pub use ledger::{DropReason, Ledger};
 pub use outlet::{Outlet, PollGate};
-pub use queue::{Delivery, Queue, QueueLimits, Take, WhenFull};
+pub use queue::{Queue, QueueLimits, Take, WhenFull};
 pub use schedule::{Schedule, Tick};
 pub use sink::{Reopen, SendError, Sink, SinkThread};
 pub use source::{Completeness, Incomplete, PartReport, Source};

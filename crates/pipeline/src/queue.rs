@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use sockeye_record::Envelope;
 
+use crate::delivery::Delivery;
 use crate::ledger::{DropReason, Ledger};
 use crate::stop::Stop;
 
@@ -37,15 +38,6 @@ pub enum WhenFull {
 /// One sink's queue. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Queue(Arc<Shared>);
-
-/// An envelope in a sink's hands. It must say what became of it; if it is merely dropped, its rows count as
-/// [`DropReason::Rejected`], or as lost with the sink when that has ended.
-#[derive(Debug)]
-pub struct Delivery {
-    queue: Queue,
-    envelope: Arc<Envelope>,
-    resolved: bool,
-}
 
 /// What a sink's thread gets.
 #[derive(Debug)]
@@ -203,7 +195,11 @@ impl Queue {
                 WhenFull::Drop { .. } if inner.stalled => Duration::ZERO,
                 WhenFull::Drop { .. } => inner.patience_left().min(STALL),
             };
-            if nap.is_zero() || stop.requested() {
+            // A sink that would have been waited for is not to blame.
+            if stop.requested() {
+                return (inner, Err(DropReason::Shutdown));
+            }
+            if nap.is_zero() {
                 return (inner, Err(DropReason::QueueFull));
             }
             let progress = inner.progress;
@@ -253,11 +249,7 @@ impl Queue {
                 Some(Item::EndOfPoll) => return Take::EndOfPoll,
                 Some(Item::Envelope(envelope)) => {
                     inner.moved();
-                    return Take::Delivery(Delivery {
-                        queue: self.clone(),
-                        envelope,
-                        resolved: false,
-                    });
+                    return Take::Delivery(Delivery::new(self.clone(), envelope));
                 }
                 None if inner.gone.is_some() || inner.flush_deadline.is_some() => {
                     return Take::Closed;
@@ -307,7 +299,7 @@ impl Queue {
         let reason = *inner.gone.get_or_insert(reason);
         for item in std::mem::take(&mut inner.items) {
             if let Item::Envelope(envelope) = item {
-                inner.resolve(&envelope);
+                inner.resolve(envelope.rows(), envelope.bytes().len());
                 inner.ledger.drop_rows(reason, envelope.rows());
             }
         }
@@ -316,10 +308,58 @@ impl Queue {
         self.0.filled.notify_all();
     }
 
-    fn resolve(&self, envelope: &Envelope, account: impl FnOnce(&mut Ledger, u64)) {
+    /// Rows that a spool holds from an earlier life: they are read, and in flight, once more.
+    pub fn recovered(&self, rows: u64) {
+        let ledger = &mut self.lock().ledger;
+        ledger.read += rows;
+        ledger.recovered += rows;
+        ledger.in_flight += rows;
+        ledger.spooled += rows;
+    }
+
+    /// The other side has rows that were [`Delivery::spooled`] or [`Queue::recovered`].
+    pub fn spooled_delivered(&self, rows: u64) {
         let mut inner = self.lock();
-        inner.resolve(envelope);
-        account(&mut inner.ledger, envelope.rows());
+        inner.unspool(rows);
+        inner.ledger.delivered += rows;
+    }
+
+    /// Rows that were [`Delivery::spooled`] or [`Queue::recovered`] are lost.
+    pub fn spooled_dropped(&self, rows: u64, reason: DropReason) {
+        let mut inner = self.lock();
+        inner.unspool(rows);
+        inner.ledger.drop_rows(reason, rows);
+    }
+
+    /// An attempt to send what is spooled failed and will be made again.
+    pub fn retried(&self) {
+        self.lock().ledger.retries += 1;
+    }
+
+    pub(crate) fn limits(&self) -> QueueLimits {
+        self.0.limits
+    }
+
+    /// Whether an offer waits for room.
+    pub(crate) fn holds_up_others(&self) -> bool {
+        self.lock().waiting.offers > 0
+    }
+
+    /// Why nothing is taken any more.
+    pub(crate) fn gone(&self) -> Option<DropReason> {
+        self.lock().gone
+    }
+
+    /// Something that waits has got another size.
+    pub(crate) fn recount(&self, before: usize, now: usize) {
+        let mut inner = self.lock();
+        inner.pending_bytes = inner.pending_bytes - before + now;
+    }
+
+    pub(crate) fn resolve(&self, rows: u64, bytes: usize, account: impl FnOnce(&mut Ledger)) {
+        let mut inner = self.lock();
+        inner.resolve(rows, bytes);
+        account(&mut inner.ledger);
         drop(inner);
         self.0.freed.notify_all();
     }
@@ -354,67 +394,16 @@ impl Inner {
         self.stalled = false;
     }
 
-    fn resolve(&mut self, envelope: &Envelope) {
+    fn resolve(&mut self, rows: u64, bytes: usize) {
         self.moved();
-        self.pending_bytes -= envelope.bytes().len();
-        self.ledger.in_flight -= envelope.rows();
-    }
-}
-
-impl Delivery {
-    /// The envelope's bytes.
-    pub fn bytes(&self) -> &[u8] {
-        self.envelope.bytes()
+        self.pending_bytes -= bytes;
+        self.ledger.in_flight -= rows;
     }
 
-    /// Its rows.
-    pub fn rows(&self) -> u64 {
-        self.envelope.rows()
-    }
-
-    /// The other side has it.
-    pub fn delivered(mut self) {
-        self.resolved = true;
-        self.queue.resolve(&self.envelope, |ledger, rows| ledger.delivered += rows);
-    }
-
-    /// It is lost.
-    pub fn dropped(mut self, reason: DropReason) {
-        self.resolved = true;
-        self.queue.resolve(&self.envelope, |ledger, rows| ledger.drop_rows(reason, rows));
-    }
-
-    /// An attempt failed and will be made again. Counted by itself when [`crate::SendError::Retry`] is returned.
-    pub fn retried(&self) {
-        self.queue.lock().ledger.retries += 1;
-    }
-
-    /// Bytes that the queue may hold, this envelope's included: a sink that gathers must let go long before.
-    pub fn queue_bytes(&self) -> usize {
-        self.queue.0.limits.bytes
-    }
-
-    /// Whether somebody waits for the room that this and others take.
-    pub fn holds_up_others(&self) -> bool {
-        self.queue.lock().waiting.offers > 0
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        if !self.resolved {
-            let mut inner = self.queue.lock();
-            let late = inner.flush_deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            let reason = inner.gone.unwrap_or(if late {
-                DropReason::Shutdown
-            } else {
-                DropReason::Rejected
-            });
-            inner.resolve(&self.envelope);
-            inner.ledger.drop_rows(reason, self.envelope.rows());
-            drop(inner);
-            self.queue.0.freed.notify_all();
-        }
+    fn unspool(&mut self, rows: u64) {
+        self.moved();
+        self.ledger.in_flight -= rows;
+        self.ledger.spooled -= rows;
     }
 }
 

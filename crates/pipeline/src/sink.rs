@@ -8,11 +8,15 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
 
+use crate::delivery::Delivery;
 use crate::ledger::DropReason;
-use crate::queue::{Delivery, Queue, Take};
+use crate::queue::{Queue, Take};
 
 /// A place that takes envelopes. Lives on a thread of its own; may block, since nothing waits for it but its queue.
 pub trait Sink: Send {
+    /// Called once, before anything else, with the queue that it serves.
+    fn start(&mut self, _queue: &Queue) {}
+
     /// Takes one envelope. Resolve it when the other side has it: now, or later from a callback.
     ///
     /// # Errors
@@ -29,6 +33,12 @@ pub trait Sink: Send {
         Ok(())
     }
 
+    /// How long to wait for the next envelope before [`Sink::idle`] is called. One that has something to wait for in
+    /// there, such as confirmations, says zero.
+    fn nap(&self) -> Duration {
+        IDLE
+    }
+
     /// Called a few times a second while nothing comes: for work that goes by the clock.
     fn idle(&mut self) -> io::Result<()> {
         Ok(())
@@ -39,8 +49,8 @@ pub trait Sink: Send {
         Ok(())
     }
 
-    /// Nothing will be sent any more: flush, complete, close. Called again after a pause while it fails, until the flush
-    /// deadline.
+    /// Nothing will be sent any more: flush, complete, close, until [`Queue::flush_deadline`], which may come closer
+    /// meanwhile. Called again after a pause while it fails, until that deadline.
     fn finish(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -136,9 +146,10 @@ struct Server {
 
 impl Server {
     fn serve(mut self) {
+        self.sink.start(&self.queue);
         loop {
             self.reopen_if_asked();
-            match self.queue.take(IDLE) {
+            match self.queue.take(self.sink.nap()) {
                 Take::Delivery(delivery) => {
                     if !self.send(delivery) {
                         return;
@@ -258,7 +269,8 @@ impl Drop for Server {
 }
 
 const IDLE: Duration = Duration::from_millis(200);
-const GRACE: Duration = Duration::from_millis(100);
+/// For a sink that puts what it could not deliver into a safe place.
+const GRACE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);

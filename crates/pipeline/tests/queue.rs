@@ -214,9 +214,67 @@ fn a_queue_that_waits_stops_waiting_when_asked_to_stop() {
         let waiting = scope.spawn(|| queue.offer(Arc::new(envelope()), &stop));
         wait(&queue, BYTES, "the second offer", |ledger| ledger.read == 2 * ROWS);
         stop.request();
-        assert_eq!(waiting.join().unwrap(), Err(DropReason::QueueFull));
+        assert_eq!(waiting.join().unwrap(), Err(DropReason::Shutdown));
     });
     assert_eq!((queue.ledger().in_flight, queue.ledger().dropped_rows()), (ROWS, ROWS));
+}
+
+#[test]
+fn what_a_full_queue_refuses_after_a_request_to_stop_is_lost_by_the_stop() {
+    let queue = queue(1, WhenFull::Drop { patience: Duration::ZERO });
+    offer(&queue).unwrap();
+    assert_eq!(offer(&queue), Err(DropReason::QueueFull));
+    let stop = Stop::default();
+    stop.request();
+    assert_eq!(queue.offer(Arc::new(envelope()), &stop), Err(DropReason::Shutdown));
+}
+
+#[test]
+fn bytes_that_a_client_has_a_copy_of_count_until_they_are_resolved() {
+    let queue = queue(1, WhenFull::Drop { patience: Duration::ZERO });
+    let envelope = Arc::new(envelope());
+    queue.offer(Arc::clone(&envelope), &Stop::default()).unwrap();
+    let mut delivery = take(&queue);
+    delivery.release();
+    assert_eq!((Arc::strong_count(&envelope), delivery.bytes().len()), (1, 0));
+    assert_eq!(offer(&queue), Err(DropReason::QueueFull));
+    delivery.delivered();
+    assert_eq!((queue.pending_bytes(), queue.ledger().delivered), (0, ROWS));
+    offer(&queue).unwrap();
+}
+
+#[test]
+fn spooled_rows_make_room_and_stay_in_flight_until_the_spool_says_what_became_of_them() {
+    let queue = queue(1, WhenFull::Drop { patience: Duration::ZERO });
+    queue.recovered(5);
+    offer(&queue).unwrap();
+    take(&queue).spooled();
+    let ledger = queue.ledger();
+    assert_eq!((ledger.read, ledger.recovered), (ROWS + 5, 5));
+    assert_eq!((ledger.in_flight, ledger.spooled, queue.pending_bytes()), (ROWS + 5, ROWS + 5, 0));
+    offer(&queue).unwrap();
+    queue.spooled_delivered(ROWS);
+    queue.spooled_dropped(5, DropReason::SpoolFull);
+    let ledger = queue.ledger();
+    assert_eq!((ledger.delivered, ledger.dropped_for(DropReason::SpoolFull)), (ROWS, 5));
+    assert_eq!((ledger.in_flight, ledger.spooled), (ROWS, 0));
+    assert!(ledger.balances(), "{ledger}");
+}
+
+#[test]
+fn the_parts_of_a_split_envelope_are_resolved_one_by_one() {
+    let queue = queue(1, WhenFull::Drop { patience: Duration::ZERO });
+    offer(&queue).unwrap();
+    let mut parts = take(&queue).split(vec![(vec![1; 3], ROWS - 1), (vec![2; 4], 1)]);
+    assert_eq!((queue.pending_bytes(), queue.ledger().in_flight), (7, ROWS));
+    let last = parts.pop().unwrap();
+    assert_eq!((last.rows(), last.bytes()), (1, &[2; 4][..]));
+    last.delivered();
+    assert_eq!((queue.pending_bytes(), queue.ledger().delivered), (3, 1));
+    parts.pop().unwrap().dropped(DropReason::MessageTooLarge);
+    let ledger = queue.ledger();
+    assert_eq!(ledger.dropped_for(DropReason::MessageTooLarge), ROWS - 1);
+    assert!(ledger.balances() && ledger.in_flight == 0, "{ledger}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod kit;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use sockeye_pipeline::DropReason;
 use sockeye_record::Format;
+use sockeye_sink::spool::{Next, Spool, SpoolSettings};
 use sockeye_sink::{FileSettings, FileSink, PathPattern};
 
 fn settings(path: &Path, format: Format) -> FileSettings {
@@ -99,5 +101,77 @@ fn a_disk_that_stays_full_costs_rows_at_the_flush_deadline_and_no_half_row() {
         assert_eq!(ledger.in_flight, 0);
         let written = bytes(&envelopes(Format::ProtobufList, ledger.delivered / 2));
         assert_eq!(fs::read(&path).unwrap(), written);
+    });
+}
+
+#[test]
+#[ignore = "needs root; `cargo xtask ci` runs it"]
+fn a_full_disk_takes_nothing_into_a_spool_and_nothing_out_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    with_small_disk(dir.path(), 256, || {
+        let settings = SpoolSettings { dir: dir.path().join("spool"), bytes: 1 << 30 };
+        let (mut spool, _) = Spool::open(settings.clone()).unwrap();
+        let envelope = vec![7; 10_000];
+        let mut whole = 0;
+        let error = loop {
+            match spool.append(b"", &envelope, 1) {
+                Ok(_) => whole += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+        assert!((20..=26).contains(&whole), "{whole}");
+        drop(spool);
+        let (mut spool, found) = Spool::open(settings).unwrap();
+        assert_eq!((found.envelopes, found.damaged_bytes), (whole, 0), "no half envelope");
+        // What is read and done makes room.
+        let mut done = 0;
+        while let Next::Envelope(spooled) = spool.next(|_| false).unwrap() {
+            assert_eq!(spooled.envelope, envelope);
+            done += spool.done(spooled.place).unwrap();
+        }
+        assert_eq!(done, whole);
+        spool.append(b"", &envelope, 1).unwrap();
+    });
+}
+
+#[cfg(feature = "kafka")]
+#[test]
+#[ignore = "needs root; `cargo xtask ci` runs it"]
+fn with_a_full_disk_a_kafka_sink_keeps_what_it_can_in_memory_and_delivers_it() {
+    use sockeye_sink::kafka::{Compression, KafkaSettings, KafkaSink, Key};
+
+    let dir = tempfile::tempdir().unwrap();
+    with_small_disk(dir.path(), 64, || {
+        let cluster = rdkafka::mocking::MockCluster::new(1).unwrap();
+        cluster.create_topic("xtcp", 1, 1).unwrap();
+        cluster.broker_down(1).unwrap();
+        let sink = KafkaSink::open(KafkaSettings {
+            brokers: cluster.bootstrap_servers(),
+            topic: "xtcp".into(),
+            key: Key::None,
+            compression: Compression::Auto,
+            linger: Duration::ZERO,
+            message_max_bytes: 1_000_000,
+            produce_timeout: Duration::from_mins(1),
+            queue_bytes: 1 << 20,
+            tls: None,
+            sasl: None,
+            set: vec![("reconnect.backoff.max.ms".into(), "200".into())],
+            spool: Some(SpoolSettings { dir: dir.path().join("spool"), bytes: 1 << 30 }),
+            shutdown_timeout: Duration::from_secs(10),
+        })
+        .unwrap();
+        let counters = sink.counters();
+        let served = Served::start(sink);
+        served.offer(envelopes(Format::ProtobufList, 1000));
+        // What stalls goes to the disk, as far as there is room.
+        served.wait("a full disk", |ledger| ledger.spooled > 0 && counters.spool_failures() > 0);
+        let ledger = served.queue.ledger();
+        assert!(ledger.spooled < 2000 && ledger.in_flight == 2000, "{ledger}");
+        cluster.broker_up(1).unwrap();
+        served.wait("the broker", |ledger| ledger.delivered == 2000);
+        let ledger = served.close();
+        assert_eq!((ledger.read, ledger.dropped_rows(), ledger.spooled), (2000, 0, 0));
     });
 }

@@ -16,9 +16,10 @@ use sockeye_sys::CpuList;
 use sockeye_telemetry::logging::Level;
 use sockeye_wire::{AttrSet, StateSet};
 
+use crate::cli_kafka::{KafkaArgs, KafkaConnectionArgs};
 use crate::config::values::{
-    Dest, bytes, cpus, directory, level, netlinkers, nice, number, packet_bytes, plan,
-    positive_duration,
+    Brokers, Dest, From, Topic, bytes, cpus, directory, level, netlinkers, nice, number,
+    packet_bytes, plan, positive_duration,
 };
 
 /// An eye on every socket: reads every TCP socket of every network namespace, and ships rows.
@@ -41,11 +42,13 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Poll for ever and send rows to the destinations.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Poll everything once, print it, and exit.
     Snapshot(SnapshotArgs),
     /// Turn a protobufList file back into any format.
     Decode(DecodeArgs),
+    /// Read a Kafka topic and print its rows in any format.
+    Consume(ConsumeArgs),
     /// List the network namespaces as the daemon sees them.
     Netns(NetnsArgs),
     /// Say what works on this host, what does not, and why.
@@ -66,16 +69,18 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", default_value = "0", value_parser = number::<u64>(0..=u64::MAX), help_heading = "Polling")]
     pub(crate) max_loops: u64,
 
-    /// Where rows go: stdout, stderr, null or file:PATH; repeatable, each with a queue of its own.
+    /// Where rows go: stdout, stderr, null, file:PATH or kafka:HOST:PORT[,HOST:PORT...]; repeatable, each with a queue of
+    /// its own.
     ///
     /// A PATH with strftime conversions (file:/var/log/tcp-%Y%m%dT%H%M%S.jsonl) is written as PATH.partial and renamed
     /// when it is complete. In the environment, several are separated by blanks. In the file, several are an array, or
     /// tables [[sink]] with a dest and whatever else is different there: marshal, columns, humanize, queue-bytes,
-    /// file-rotate-bytes, file-rotate-age, file-zstd.
+    /// file-rotate-bytes, file-rotate-age, file-zstd, and everything about Kafka.
     #[arg(long, value_name = "DEST", default_value = "stdout", help_heading = "Output")]
     pub(crate) dest: Vec<Dest>,
 
-    /// Format of the rows: protobufList, protoJson, protoText, msgpack, jsonl, csv, tsv or table.
+    /// Format of the rows: protobufList, protoJson, protoText, msgpack, jsonl, csv, tsv or table. What goes to Kafka is
+    /// protobufList in any case.
     #[arg(long, value_name = "FORMAT", default_value = "jsonl", help_heading = "Output")]
     pub(crate) marshal: Format,
 
@@ -98,6 +103,13 @@ pub(crate) struct RunArgs {
     /// Least level of what is logged: error, warn, info, debug, trace or off.
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level, help_heading = "Other")]
     pub(crate) log_level: Level,
+
+    /// How long a signal to stop leaves the destinations to deliver what they have.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration, help_heading = "Other")]
+    pub(crate) shutdown_timeout: Duration,
+
+    #[command(flatten)]
+    pub(crate) kafka: KafkaArgs,
 
     #[command(flatten)]
     pub(crate) collect: CollectArgs,
@@ -258,6 +270,47 @@ pub(crate) struct FileArgs {
     /// Print every option's value and where it came from, as TOML, and exit: 2 when something is wrong.
     #[arg(long, help_heading = "Configuration")]
     pub(crate) print_config: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConsumeArgs {
+    /// Where the topic is: kafka:HOST:PORT[,HOST:PORT...]
+    #[arg(value_name = "BROKERS")]
+    pub(crate) brokers: Brokers,
+
+    /// The topic.
+    #[arg(long, value_name = "TOPIC", default_value = "xtcp", help_heading = "Reading")]
+    pub(crate) topic: Topic,
+
+    /// Where to begin: beginning, end, or the first message since a time such as 2026-01-31T12:00:00Z.
+    #[arg(long, value_name = "FROM", default_value = "beginning", help_heading = "Reading")]
+    pub(crate) from: From,
+
+    /// Go on with what comes; without it reading ends with what the topic had when it began.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", help_heading = "Reading")]
+    pub(crate) follow: bool,
+
+    /// Which rows to write, in the language of ss: 'dport = :443 and not dst 10.0.0.0/8'; dev by index.
+    #[arg(long, value_name = "EXPRESSION", help_heading = "Reading")]
+    pub(crate) filter: Option<String>,
+
+    /// Format to write: protobufList, protoJson, protoText, msgpack, jsonl, csv, tsv or table.
+    #[arg(long, value_name = "FORMAT", default_value = "jsonl", help_heading = "Output")]
+    pub(crate) to: Format,
+
+    /// Columns to write, separated by commas, in this order where order shows; tcp_info_* for all that begin so.
+    #[arg(long, value_name = "LIST", help_heading = "Output")]
+    pub(crate) columns: Option<Selection>,
+
+    /// Names for states and RFC 3339 times; in csv, tsv and table on by default.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Output")]
+    pub(crate) humanize: Option<bool>,
+
+    #[command(flatten)]
+    pub(crate) connection: KafkaConnectionArgs,
+
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
 }
 
 #[derive(Debug, Args)]

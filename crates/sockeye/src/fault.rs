@@ -2,8 +2,9 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use sockeye_pipeline::{Delivery, SendError, Sink};
+use sockeye_pipeline::{Delivery, Queue, SendError, Sink};
 
 /// The error that has ended a sink. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +46,14 @@ impl Watched {
 }
 
 impl Sink for Watched {
+    fn start(&mut self, queue: &Queue) {
+        self.sink.start(queue);
+    }
+
+    fn nap(&self) -> Duration {
+        self.sink.nap()
+    }
+
     fn send(&mut self, delivery: Delivery) -> Result<(), SendError> {
         let sent = self.sink.send(delivery);
         if let Err(SendError::Closed(_, Some(error))) = &sent {

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod cli_kafka;
 mod commands;
 mod config;
 mod exit;
@@ -10,6 +11,7 @@ mod fault;
 mod panic;
 mod poll_log;
 mod privileges;
+mod record_filter;
 mod signals;
 mod wire_up;
 

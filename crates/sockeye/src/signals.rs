@@ -12,8 +12,6 @@ use signal_hook::{flag, low_level};
 use sockeye_pipeline::{Reopen, Stop};
 use tracing::info;
 
-use crate::wire_up::FLUSH;
-
 /// What SIGHUP does.
 pub(crate) enum Hangup {
     /// Files are opened again: of a daemon.
@@ -22,8 +20,8 @@ pub(crate) enum Hangup {
     Ends,
 }
 
-/// Serves signals for as long as the process lives.
-pub(crate) fn serve(stop: &Stop, hangup: Hangup) -> Result<()> {
+/// Serves signals for as long as the process lives. A stop leaves the sinks as long as `flush`.
+pub(crate) fn serve(stop: &Stop, hangup: Hangup, flush: Duration) -> Result<()> {
     end_by_the_second().context(REFUSED)?;
     // A file at RLIMIT_FSIZE is as a full disk then: an error of the write, which is tried again.
     flag::register(SIGXFSZ, Arc::default()).context(REFUSED)?;
@@ -41,7 +39,7 @@ pub(crate) fn serve(stop: &Stop, hangup: Hangup) -> Result<()> {
                 continue;
             }
             stop.request();
-            end_in_any_case();
+            end_in_any_case(flush);
             // Last, since it waits where nobody reads the log.
             info!(signal, "stopping; once more to end at once");
         }
@@ -64,9 +62,9 @@ fn end_by_the_second() -> std::io::Result<()> {
 
 /// Ends the process when it has not ended by itself: something is stuck that should not be, such as a write to a stderr
 /// that nobody reads. Without a thread for it, a second signal has to do.
-fn end_in_any_case() {
-    let end = || {
-        thread::sleep(FLUSH + GRACE);
+fn end_in_any_case(flush: Duration) {
+    let end = move || {
+        thread::sleep(flush + GRACE);
         low_level::exit(1);
     };
     let _ = thread::Builder::new().name("last-resort".into()).spawn(end);

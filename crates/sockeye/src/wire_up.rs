@@ -13,8 +13,11 @@ use sockeye_record::{Encoder, Encoding, Format};
 use sockeye_sink::{FileSettings, FileSink, Null, PathPattern, Stream, TableWriter};
 use sockeye_source::sockdiag::{Counters, Settings, SockDiag};
 
+use crate::cli::ConsumeArgs;
+use crate::cli_kafka::KafkaConnectionArgs;
+use crate::config::kafka::{Credentials, KafkaSpec};
 use crate::config::settings::SinkSpec;
-use crate::config::values::Dest;
+use crate::config::values::{Dest, From};
 use crate::exit::Failure;
 use crate::fault::{Fault, Watched};
 
@@ -27,7 +30,16 @@ pub(crate) struct Wired {
 }
 
 /// The sinks' threads.
-pub(crate) struct Sinks(Vec<(SinkThread, Fault)>);
+pub(crate) struct Sinks(Vec<Running>);
+
+struct Running {
+    thread: SinkThread,
+    fault: Fault,
+    notes: Notes,
+}
+
+/// What a sink has to say beside its ledger.
+type Notes = Option<Box<dyn Fn() -> String>>;
 
 /// What has become of a sink.
 pub(crate) struct Ended {
@@ -35,6 +47,8 @@ pub(crate) struct Ended {
     pub(crate) ledger: Ledger,
     /// The error that ended it before its time.
     pub(crate) fault: Option<String>,
+    /// What else it counted.
+    pub(crate) notes: Option<String>,
 }
 
 /// Whether a file sink could write there, as far as that can be told without creating anything.
@@ -79,16 +93,16 @@ pub(crate) fn wire_up(
     }
     let mut lanes: Vec<Vec<Queue>> = settings.encodings.iter().map(|_| Vec::new()).collect();
     let mut threads = Vec::new();
-    for (spec, sink) in opened {
+    for (spec, (sink, notes)) in opened {
         let fault = Fault::default();
         let sink = Box::new(Watched::new(sink, fault.clone()));
-        let queue =
-            Queue::new(&spec.dest.to_string(), QueueLimits { bytes: spec.queue_bytes, when_full });
+        let queue = Queue::new(&spec.name(), QueueLimits { bytes: spec.queue_bytes, when_full });
         let lane = settings.encodings.iter().position(|encoding| *encoding == spec.encoding);
         if let Some(lane) = lane.and_then(|lane| lanes.get_mut(lane)) {
             lane.push(queue.clone());
         }
-        threads.push((SinkThread::spawn(queue, sink).context("no thread for a sink")?, fault));
+        let thread = SinkThread::spawn(queue, sink).context("no thread for a sink")?;
+        threads.push(Running { thread, fault, notes });
     }
     let directories = settings.scan.mount_dirs.clone();
     let own_only = settings.scan.own_only;
@@ -108,35 +122,44 @@ pub(crate) fn wire_up(
 impl Sinks {
     /// What SIGHUP asks of them.
     pub(crate) fn reopen(&self) -> Vec<Reopen> {
-        self.0.iter().map(|(thread, _)| thread.reopen()).collect()
+        self.0.iter().map(|sink| sink.thread.reopen()).collect()
     }
 
     /// Lets them flush and returns what has become of them: without a request to stop for as long as it takes, after
-    /// one for at most [`FLUSH`].
-    pub(crate) fn finish(self, stop: &Stop) -> Vec<Ended> {
-        let close = |deadline| self.0.iter().for_each(|(thread, _)| thread.queue().close(deadline));
+    /// one for at most `flush`.
+    pub(crate) fn finish(self, stop: &Stop, flush: Duration) -> Vec<Ended> {
+        let close = |deadline| self.0.iter().for_each(|sink| sink.thread.queue().close(deadline));
         close(Instant::now() + FOR_EVER);
-        while !stop.requested() && !self.0.iter().all(|(thread, _)| thread.is_finished()) {
+        while !stop.requested() && !self.0.iter().all(|sink| sink.thread.is_finished()) {
             thread::sleep(Duration::from_millis(2));
         }
         if stop.requested() {
-            close(Instant::now() + FLUSH);
+            close(Instant::now() + flush);
         }
-        let ended = |(thread, fault): (SinkThread, Fault)| {
+        let ended = |Running { thread, fault, notes }| {
             let queue = thread.queue().clone();
             thread.join();
-            Ended { name: queue.name().to_owned(), ledger: queue.ledger(), fault: fault.text() }
+            let (name, ledger) = (queue.name().to_owned(), queue.ledger());
+            Ended { name, ledger, fault: fault.text(), notes: notes.map(|notes| notes()) }
         };
         self.0.into_iter().map(ended).collect()
     }
 }
 
-fn open(spec: &SinkSpec) -> Result<Box<dyn Sink>, Failure> {
+/// The sink, and what it has to say at the end.
+fn open(spec: &SinkSpec) -> Result<(Box<dyn Sink>, Notes), Failure> {
+    if let (Dest::Kafka(brokers), Some(kafka)) = (&spec.dest, &spec.kafka) {
+        return open_kafka(brokers, kafka, spec);
+    }
+    open_local(spec).map(|sink| (sink, None))
+}
+
+fn open_local(spec: &SinkSpec) -> Result<Box<dyn Sink>, Failure> {
     let encoder = Encoder::new(&spec.encoding);
     let (header, headings) = (encoder.header(), encoder.table_header());
     let table = spec.encoding.format == Format::Table;
     Ok(match &spec.dest {
-        Dest::Null => Box::new(Null),
+        Dest::Null | Dest::Kafka(_) => Box::new(Null),
         Dest::Stdout | Dest::Stderr => {
             let stream = if spec.dest == Dest::Stdout {
                 Stream::stdout(header)
@@ -164,6 +187,197 @@ fn open(spec: &SinkSpec) -> Result<Box<dyn Sink>, Failure> {
     })
 }
 
-/// What SIGTERM leaves the sinks.
-pub(crate) const FLUSH: Duration = Duration::from_secs(5);
+/// Whether this program can speak with Kafka at all.
+pub(crate) fn check_kafka() -> Result<(), &'static str> {
+    if cfg!(feature = "kafka") {
+        Ok(())
+    } else {
+        Err("built without the feature kafka; allowed: stdout, stderr, null, file:PATH")
+    }
+}
+
+/// Whether a setting of the client library has no option of its own and is no secret.
+#[cfg_attr(
+    not(feature = "kafka"),
+    expect(clippy::unnecessary_wraps, reason = "only the feature knows")
+)]
+pub(crate) fn check_kafka_setting(key: &str, value: &str) -> Result<(), String> {
+    #[cfg(feature = "kafka")]
+    {
+        let reserved = sockeye_sink::kafka::RESERVED;
+        if let Some((key, option)) = reserved.into_iter().find(|(reserved, _)| *reserved == key) {
+            return Err(format!("{key} is not for --kafka-set; allowed: {option}"));
+        }
+        if ["password", "secret", "pem", "jaas"].iter().any(|word| key.contains(word)) {
+            return Err(format!(
+                "{key} looks like a secret, which would be printed; allowed: a file"
+            ));
+        }
+        if matches!(key, "acks" | "request.required.acks") && value == "0" {
+            return Err("acks=0: nothing would ever be delivered; allowed: acks=all, acks=1".into());
+        }
+    }
+    let _ = (key, value);
+    Ok(())
+}
+
+/// Whether a schema registry can have this address.
+#[cfg_attr(
+    not(feature = "kafka"),
+    expect(clippy::unnecessary_wraps, reason = "only the feature knows")
+)]
+pub(crate) fn check_registry(url: &str) -> Result<(), &'static str> {
+    #[cfg(feature = "kafka")]
+    sockeye_sink::kafka::SchemaRegistry::parse(url)?;
+    let _ = url;
+    Ok(())
+}
+
+#[cfg(feature = "kafka")]
+fn open_kafka(
+    brokers: &str,
+    kafka: &KafkaSpec,
+    spec: &SinkSpec,
+) -> Result<(Box<dyn Sink>, Notes), Failure> {
+    use sockeye_sink::kafka::{KafkaSink, SchemaRegistry};
+
+    let options = &kafka.options;
+    let sink = KafkaSink::open(kafka_settings(brokers, kafka, spec.queue_bytes))
+        .map_err(|error| Failure::usage(format!("{}: {error}", spec.name())))?;
+    if let Some(registry) = &options.schema_registry {
+        let registry = SchemaRegistry::parse(&registry.0).map_err(Failure::usage)?;
+        registry.register(&options.topic.to_string()).context("no thread for the schema")?;
+    }
+    let counters = sink.counters();
+    Ok((Box::new(sink), Some(Box::new(move || counters.to_string()))))
+}
+
+#[cfg(feature = "kafka")]
+fn kafka_settings(
+    brokers: &str,
+    kafka: &KafkaSpec,
+    queue_bytes: usize,
+) -> sockeye_sink::kafka::KafkaSettings {
+    use sockeye_sink::kafka::{Compression, KafkaSettings, Key};
+    use sockeye_sink::spool::SpoolSettings;
+
+    use crate::cli_kafka::{KafkaCompression, KafkaKey};
+
+    let options = &kafka.options;
+    let connection = kafka_connection(brokers, &options.connection, kafka.sasl.as_ref());
+    KafkaSettings {
+        brokers: connection.brokers,
+        topic: options.topic.to_string(),
+        key: match options.kafka_key {
+            KafkaKey::None => Key::None,
+            KafkaKey::Hostname => Key::Fixed(kafka.hostname.clone()),
+            KafkaKey::Netns => Key::Netns,
+        },
+        compression: match options.kafka_compression {
+            KafkaCompression::Auto => Compression::Auto,
+            KafkaCompression::None => Compression::Codec("none"),
+            KafkaCompression::Gzip => Compression::Codec("gzip"),
+            KafkaCompression::Snappy => Compression::Codec("snappy"),
+            KafkaCompression::Lz4 => Compression::Codec("lz4"),
+            KafkaCompression::Zstd => Compression::Codec("zstd"),
+        },
+        linger: options.kafka_linger,
+        message_max_bytes: usize::try_from(options.kafka_message_max_bytes).unwrap_or(usize::MAX),
+        produce_timeout: options.produce_timeout,
+        queue_bytes,
+        tls: connection.tls,
+        sasl: connection.sasl,
+        set: connection.set,
+        spool: kafka.spool.clone().map(|dir| SpoolSettings { dir, bytes: options.spool_bytes }),
+        shutdown_timeout: kafka.shutdown_timeout,
+    }
+}
+
+#[cfg(feature = "kafka")]
+fn kafka_connection(
+    brokers: &str,
+    options: &KafkaConnectionArgs,
+    sasl: Option<&Credentials>,
+) -> sockeye_sink::kafka::Connection {
+    use sockeye_sink::kafka::{Connection, Sasl, Secret, Tls};
+
+    use crate::cli_kafka::KafkaMechanism;
+
+    let tls = Tls {
+        ca: options.kafka_tls_ca.clone(),
+        cert: options.kafka_tls_cert.clone(),
+        key: options.kafka_tls_key.clone(),
+    };
+    Connection {
+        brokers: brokers.into(),
+        tls: (options.kafka_tls || tls != Tls::default()).then_some(tls),
+        sasl: sasl.map(|(mechanism, username, password)| Sasl {
+            mechanism: match mechanism {
+                KafkaMechanism::Plain => "PLAIN",
+                KafkaMechanism::ScramSha256 => "SCRAM-SHA-256",
+                KafkaMechanism::ScramSha512 => "SCRAM-SHA-512",
+            },
+            username: username.clone(),
+            password: Secret::new(password.0.clone()),
+        }),
+        set: options.kafka_set.iter().map(|it| (it.key.clone(), it.value.clone())).collect(),
+    }
+}
+
+/// What was read of a topic.
+pub(crate) enum Read {
+    /// A message: its partition, its offset, and what it says.
+    Message(i32, i64, Vec<u8>),
+    /// Nothing for the moment.
+    Nothing,
+    /// Everything has been read.
+    End,
+}
+
+/// Reads a topic, by a function that waits for a message for a while.
+#[cfg(feature = "kafka")]
+pub(crate) fn read_topic(
+    arguments: &ConsumeArgs,
+    sasl: Option<&Credentials>,
+) -> anyhow::Result<impl FnMut(Duration) -> anyhow::Result<Read>> {
+    use sockeye_sink::kafka::{Start, Step, TopicReader};
+
+    let connection = kafka_connection(&arguments.brokers.0, &arguments.connection, sasl);
+    let start = match arguments.from {
+        From::Beginning => Start::Beginning,
+        From::End => Start::End,
+        From::Since(time) => Start::Since(time),
+    };
+    let topic = arguments.topic.to_string();
+    let mut reader = TopicReader::open(&connection, &topic, start, arguments.follow)?;
+    Ok(move |wait| {
+        Ok(match reader.step(wait)? {
+            Step::Message { partition, offset, payload } => {
+                Read::Message(partition, offset, payload)
+            }
+            Step::Quiet => Read::Nothing,
+            Step::End => Read::End,
+        })
+    })
+}
+
+#[cfg(not(feature = "kafka"))]
+pub(crate) fn read_topic(
+    _arguments: &ConsumeArgs,
+    _sasl: Option<&Credentials>,
+) -> anyhow::Result<impl FnMut(Duration) -> anyhow::Result<Read>> {
+    Ok(|_wait| Ok(Read::End))
+}
+
+#[cfg(not(feature = "kafka"))]
+fn open_kafka(
+    _brokers: &str,
+    _kafka: &KafkaSpec,
+    spec: &SinkSpec,
+) -> Result<(Box<dyn Sink>, Notes), Failure> {
+    // Its destination is refused when it is parsed.
+    let _ = check_kafka();
+    Err(Failure::usage(format!("{}: built without Kafka", spec.name())))
+}
+
 const FOR_EVER: Duration = Duration::from_hours(24 * 365);

@@ -70,7 +70,11 @@ const BYTES: &str = "allowed: a number of bytes above 0, such as 786432, 768KiB,
 const PACKET: &str = "allowed: 8192 to 1048576 bytes, such as 32768, 64KiB";
 const FORMATS: &str =
     "allowed: protobufList, protoJson, protoText, msgpack, jsonl, csv, tsv, table";
-const DESTINATIONS: &str = "allowed: stdout, stderr, null, file:PATH";
+const DESTINATIONS: &str =
+    "allowed: stdout, stderr, null, file:PATH, kafka:HOST:PORT[,HOST:PORT...]";
+const TOPIC: &str = "allowed: 1 to 249 of letters, digits, '.', '_', '-'";
+const MESSAGE: &str = "allowed: 1000 to 1000000000 bytes, such as 1000000, 8MiB";
+const REGISTRY: &str = "allowed: http://HOST[:PORT][/PATH], without a user";
 const BOOL: &str = "allowed: true, false";
 
 /// Command, option, a wrong value of it, and the end of what is said of it.
@@ -96,6 +100,23 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "file:nowhere/rows",
         "no directory nowhere; allowed: a file in a directory that exists",
     ),
+    ("run", "dest", "kafka:one", "is no broker; allowed: kafka:HOST:PORT[,HOST:PORT...]"),
+    ("run", "dest", "kafka:one:1,:2", "is no broker; allowed: kafka:HOST:PORT[,HOST:PORT...]"),
+    ("run", "topic", "a/b", TOPIC),
+    ("run", "kafka-key", "x", "allowed: none, hostname, netns"),
+    ("run", "kafka-compression", "7", "allowed: auto, none, gzip, snappy, lz4, zstd"),
+    ("run", "kafka-linger", "16m", "allowed: 0s to 15m, such as 5ms, 1s"),
+    ("run", "kafka-message-max-bytes", "999", MESSAGE),
+    ("run", "produce-timeout", "0s", ABOVE_ZERO),
+    ("run", "kafka-tls", "yes", BOOL),
+    ("run", "kafka-sasl-mechanism", "gssapi", "allowed: plain, scram-sha-256, scram-sha-512"),
+    ("run", "kafka-set", "linger.ms", "allowed: KEY=VALUE"),
+    ("run", "kafka-set", "linger.ms=1", "allowed: --kafka-linger"),
+    ("run", "kafka-set", "acks=0", "allowed: acks=all, acks=1"),
+    ("run", "schema-registry", "registry:8081", REGISTRY),
+    ("run", "schema-registry", "https://registry", REGISTRY),
+    ("run", "spool-bytes", "0", BYTES),
+    ("run", "shutdown-timeout", "0s", ABOVE_ZERO),
     ("run", "marshal", "json", FORMATS),
     ("snapshot", "marshal", "xml", FORMATS),
     ("decode", "to", "json", FORMATS),
@@ -359,7 +380,7 @@ fn refused_file(content: impl AsRef<[u8]>) -> String {
 }
 
 #[test]
-fn a_wrong_file_is_named_with_what_is_wrong_in_it() {
+fn an_unknown_key_is_named_with_those_that_are_allowed() {
     let line = refused_file("jitter = 5\nfrequenzy = \"1s\"\n");
     assert!(
         line.starts_with(
@@ -367,7 +388,11 @@ fn a_wrong_file_is_named_with_what_is_wrong_in_it() {
         ),
         "{line}"
     );
-    assert!(line.ends_with(", timeout, to, [[sink]]"), "{line}");
+    assert!(line.ends_with(", timeout, to, topic, [[sink]]"), "{line}");
+}
+
+#[test]
+fn a_wrong_file_is_named_with_what_is_wrong_in_it() {
     for not_in_files in [
         "config = \"s.toml\"",
         "print-config = true",
@@ -406,12 +431,15 @@ fn a_wrong_file_is_named_with_what_is_wrong_in_it() {
         ("sink = [\"stdout\"]", "s.toml: [[sink]] 1: no table; allowed: keys and values"),
         (
             "[[sink]]\ndest = \"null\"\n[[sink]]\nmarshal = \"csv\"",
-            "s.toml: [[sink]] 2: no dest; allowed: stdout, stderr, null, file:PATH",
+            "s.toml: [[sink]] 2: no dest; allowed: stdout, stderr, null, file:PATH, kafka:HOST:PORT[,HOST:PORT...]",
         ),
         (
             "[[sink]]\ndest = \"null\"\nfrequency = \"1s\"",
             "s.toml: [[sink]] 1: unknown key \"frequency\"; allowed: dest, marshal, columns, humanize, queue-bytes, \
-             file-rotate-bytes, file-rotate-age, file-zstd",
+             file-rotate-bytes, file-rotate-age, file-zstd, topic, kafka-key, kafka-compression, kafka-linger, \
+             kafka-message-max-bytes, produce-timeout, kafka-tls, kafka-tls-ca, kafka-tls-cert, kafka-tls-key, \
+             kafka-sasl-mechanism, kafka-sasl-username, kafka-sasl-password-file, kafka-set, schema-registry, spool-dir, \
+             spool-bytes",
         ),
         (
             "[[sink]]\ndest = 1.5",
@@ -614,7 +642,22 @@ fn no_option_is_missing_from_the_table_of_wrong_values() {
         lines.map(|line| line.split([' ', '[']).next().unwrap().to_owned()).collect()
     };
     // Any text will do for these, or they take none. A filter's errors have a test of their own.
-    let free = ["filter", "hostname", "location", "label", "tag", "config", "print-config"];
+    let free = [
+        "filter",
+        "hostname",
+        "location",
+        "label",
+        "tag",
+        "config",
+        "print-config",
+        // Looked at when there is a Kafka destination: see kafka_options.rs.
+        "kafka-tls-ca",
+        "kafka-tls-cert",
+        "kafka-tls-key",
+        "kafka-sasl-username",
+        "kafka-sasl-password-file",
+        "spool-dir",
+    ];
     for option in
         ["run", "snapshot", "decode", "netns", "doctor"].iter().flat_map(|command| options(command))
     {

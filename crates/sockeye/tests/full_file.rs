@@ -17,9 +17,10 @@ fn a_file_at_its_limit_does_not_end_the_daemon_and_has_no_half_row() {
     let _listeners: Vec<_> =
         (0..20).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let mut command = Command::new("sh");
-    // The limit is in blocks of 512 bytes; a poll of twenty listeners takes some 40 KiB.
+    // The limit is in blocks of 512 bytes; a poll of twenty listeners takes some 40 KiB, and others may have sockets too.
     let run = format!(
         "ulimit -f 100; exec {} run --own-netns-only --frequency 200ms --timeout 100ms --jitter 0 \
+                       --shutdown-timeout 3s --envelope-flush-bytes 8192 \
                        --columns 'tcp_info_*,inet_diag_msg_*' --dest file:{}",
         env!("CARGO_BIN_EXE_sockeye"),
         file.display()

@@ -175,9 +175,9 @@ fn a_second_signal_ends_it_at_once_while_its_reader_is_stuck() {
 }
 
 #[test]
-fn one_signal_gives_a_stuck_reader_five_seconds_and_says_what_was_lost() {
+fn one_signal_gives_a_stuck_reader_the_shutdown_timeout_and_says_what_was_lost() {
     let _listeners = listeners();
-    let daemon = stuck(&[]);
+    let daemon = stuck(&["--shutdown-timeout", "5s"]);
     let began = Instant::now();
     daemon.signal("TERM");
     let (code, said) = daemon.wait(Duration::from_secs(7));
@@ -194,7 +194,7 @@ fn one_signal_gives_a_stuck_reader_five_seconds_and_says_what_was_lost() {
 }
 
 #[test]
-fn a_reader_that_wakes_up_within_five_seconds_gets_everything() {
+fn a_reader_that_wakes_up_within_the_shutdown_timeout_gets_everything() {
     let _listeners = listeners();
     let mut daemon = stuck(&[]);
     daemon.signal("TERM");
@@ -218,7 +218,7 @@ fn a_log_that_nobody_reads_does_not_keep_it_alive() {
     let start = || {
         let arguments =
             ["--own-netns-only", "--frequency", "200ms", "--timeout", "100ms", "--dest", "stderr"];
-        let daemon = Daemon::start(&arguments);
+        let daemon = Daemon::start(&[&arguments[..], &["--shutdown-timeout", "3s"]].concat());
         wait_readable(daemon.child.stderr.as_ref().unwrap());
         thread::sleep(Duration::from_millis(700));
         daemon

@@ -34,6 +34,8 @@ fn a_sink_that_loses_rows_beside_one_that_does_not_is_named_with_the_reason() {
         "8192",
         "--queue-bytes",
         "16384",
+        "--shutdown-timeout",
+        "3s",
         "--dest",
         "stdout",
         "--dest",

@@ -7,9 +7,15 @@
 //! * Where: [`netns`], [`netns_anonymous`], [`veth`].
 //! * Which sockets: [`load`] for thousands, [`spread`] for a few in each of many namespaces, [`states`] for one in a
 //!   given state.
+//! * Where rows go: [`kafka`]. Who else reads them: [`python`].
 //! * What it cost: [`procfs`]. What the kernel said: [`pcap`]. What it might say: [`scripted`].
 
 pub mod generate;
+pub mod kafka;
+pub mod kafka_files;
+pub mod kafka_process;
+pub mod kafka_settings;
+pub mod kafka_tls;
 pub mod load;
 pub mod load_options;
 pub mod netns;
@@ -17,6 +23,7 @@ pub mod netns_anonymous;
 pub mod pcap;
 pub mod proc_net_tcp;
 pub mod procfs;
+pub mod python;
 pub mod scripted;
 pub mod spread;
 pub mod ss;

@@ -1,4 +1,4 @@
-//! `gen`: what is made from the table of columns: the `.proto` file, prost's types, docs/COLUMNS.md.
+//! `gen`: what is made from the table of columns: the `.proto` file, prost's types, docs/COLUMNS.md, docs/clickhouse.
 
 use std::fmt::Write;
 use std::fs;
@@ -6,13 +6,18 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use crate::gen_clickhouse;
 use crate::gen_columns::{COLUMNS, ENUM_NAMES};
 
 /// Writes the generated files below `root`; with `check`, fails when one of them differs instead.
 pub(crate) fn generate(root: &Path, check: bool) -> Result<()> {
     let proto = proto_file();
-    let mut files =
-        vec![(PROTO.to_owned(), proto.clone()), ("docs/COLUMNS.md".to_owned(), columns_page())];
+    let mut files = vec![
+        (PROTO.to_owned(), proto.clone()),
+        ("docs/COLUMNS.md".to_owned(), columns_page()),
+        ("docs/clickhouse/xtcp_flat_record.proto".to_owned(), gen_clickhouse::proto_file()),
+        ("docs/clickhouse/schema.sql".to_owned(), gen_clickhouse::tables()),
+    ];
     let scratch = root.join("target/xtask-gen");
     fs::create_dir_all(scratch.join("xtcp_flat_record/v1"))?;
     fs::write(scratch.join(NAME), &proto)?;

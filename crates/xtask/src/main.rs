@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask quick|ci|gen|capture|layers|bench|instructions|pgo|dist`.
+//! Developer commands: `cargo xtask quick|ci|gen|capture|kafka|layers|bench|instructions|pgo|dist`.
 
 #![forbid(unsafe_code)]
 
@@ -18,10 +18,12 @@ mod capture_sockets;
 mod cargo;
 mod ci;
 mod dist;
+mod gen_clickhouse;
 mod gen_columns;
 mod generate;
 mod instructions;
 mod instructions_file;
+mod kafka;
 mod layer_dependencies;
 mod layer_sources;
 mod layer_table;
@@ -56,7 +58,7 @@ enum Command {
     Quick,
     /// Everything: what the tests need, `quick`, and the tests that need root.
     Ci,
-    /// Writes what is made from the table of columns: the .proto file, prost's types, docs/COLUMNS.md.
+    /// Writes what is made from the table of columns: the .proto file, prost's types, docs/COLUMNS.md, docs/clickhouse.
     Gen {
         /// Changes nothing, and fails when a file is not what would be written.
         #[arg(long)]
@@ -67,6 +69,11 @@ enum Command {
         /// Where the folder of this kernel goes. Default: crates/testkit/captures.
         #[arg(long)]
         out: Option<PathBuf>,
+    },
+    /// A real Apache Kafka on 127.0.0.1, for trying things out; `KAFKA_BOOTSTRAP` names another one.
+    Kafka {
+        #[command(subcommand)]
+        command: Kafka,
     },
     /// Checks the layer table of docs/ARCHITECTURE.md against the crates.
     Layers,
@@ -82,6 +89,18 @@ enum Command {
     Pgo(pgo::PgoArguments),
     /// Builds target/dist/sockeye with that profile.
     Dist,
+}
+
+#[derive(Subcommand)]
+enum Kafka {
+    /// Fetches Kafka once (by Maven, to target/kafka), starts a broker that stays, and prints its address.
+    Up {
+        /// The port, if it is free; else another one.
+        #[arg(long, default_value_t = 9092)]
+        port: u16,
+    },
+    /// Stops it. Its data stays in target/kafka/up.
+    Down,
 }
 
 fn main() -> ExitCode {
@@ -102,6 +121,8 @@ fn run(command: Command) -> Result<()> {
         Command::Ci => ci::ci(&root),
         Command::Gen { check } => generate::generate(&root, check),
         Command::Capture { out } => capture::capture(&root, out),
+        Command::Kafka { command: Kafka::Up { port } } => kafka::up(port),
+        Command::Kafka { command: Kafka::Down } => kafka::down(&root),
         Command::Layers => layers::layers(&root),
         Command::Bench(arguments) => bench::bench(&root, &arguments),
         Command::Instructions { bless } => instructions::instructions(&root, bless),

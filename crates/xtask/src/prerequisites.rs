@@ -1,9 +1,10 @@
-//! What the tests need of the host: the programs that they start. Installed where that is possible, else named.
+//! What the tests need of the host: the programs that they start, Kafka and Python's packages. Installed where that is possible, else named.
 
 use std::path::Path;
 
 use anyhow::{Result, bail};
 use sockeye_testkit::netns::is_root;
+use sockeye_testkit::{kafka_files, python};
 
 use crate::cargo::{command, find, run};
 
@@ -21,10 +22,12 @@ pub(crate) fn provide(root: &Path) -> Result<()> {
         install(root, &packages)?;
         packages = missing(|program| find(program).is_some());
     }
-    match complaint(&packages, find(COMPILER).is_some()) {
-        Some(complaint) => bail!(complaint),
-        None => Ok(()),
+    if let Some(complaint) = complaint(&packages, find(COMPILER).is_some()) {
+        bail!(complaint);
     }
+    // Tests that need them may run where there is no network.
+    kafka_files::libraries()?;
+    python::interpreter().map(drop)
 }
 
 /// The packages with programs that are not there, each once.
@@ -69,11 +72,15 @@ fn complaint(packages: &[&str], has_compiler: bool) -> Option<String> {
 }
 
 /// Debian's packages, and the programs of them that tests start.
-const PACKAGES: [(&str, &[&str]); 4] = [
+const PACKAGES: [(&str, &[&str]); 8] = [
     ("iproute2", &["ss", "ip"]),
     ("util-linux", &["unshare", "nsenter", "setpriv"]),
     ("mount", &["mount"]),
     ("valgrind", &["valgrind"]),
+    ("default-jre-headless", &["java"]),
+    ("maven", &["mvn"]),
+    ("openssl", &["openssl"]),
+    ("python3-venv", &["python3"]),
 ];
 
 /// Some crates are C inside.
@@ -97,11 +104,11 @@ mod tests {
     #[test]
     fn a_missing_compiler_is_named_too() {
         let complaint = complaint(&missing(|program| program == "mount"), false).unwrap();
+        assert!(complaint.contains("valgrind, java, mvn, openssl, python3, cc."), "{complaint}");
         assert!(
-            complaint.contains("ss, ip, unshare, nsenter, setpriv, valgrind, cc."),
+            complaint.ends_with("valgrind default-jre-headless maven openssl python3-venv gcc"),
             "{complaint}"
         );
-        assert!(complaint.ends_with("install -y iproute2 util-linux valgrind gcc"), "{complaint}");
     }
 
     #[test]

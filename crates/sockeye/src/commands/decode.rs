@@ -117,7 +117,7 @@ impl<R: Read, F: FnMut() -> io::Result<()>> Read for Patient<R, F> {
 }
 
 /// Rows on their way to stdout, an envelope at a time.
-struct Output {
+pub(super) struct Output {
     builder: Builder,
     header: Vec<u8>,
     headings: Option<Vec<table::Heading>>,
@@ -127,7 +127,7 @@ struct Output {
 }
 
 impl Output {
-    fn new(encoding: &Encoding) -> Self {
+    pub(super) fn new(encoding: &Encoding) -> Self {
         let encoder = Encoder::for_records(encoding);
         let headings = (encoding.format == Format::Table).then(|| encoder.table_header());
         let header = encoder.header();
@@ -136,18 +136,18 @@ impl Output {
         Self { builder, header, headings, cells: Vec::new(), failed: None }
     }
 
-    fn begin(&mut self) -> io::Result<()> {
+    pub(super) fn begin(&mut self) -> io::Result<()> {
         io::stdout().lock().write_all(&self.header)
     }
 
-    fn record(&mut self, record: &sockeye_record::v1::XtcpFlatRecord) -> io::Result<()> {
+    pub(super) fn record(&mut self, record: &sockeye_record::v1::XtcpFlatRecord) -> io::Result<()> {
         let mut cut: Vec<Envelope> = Vec::new();
         self.builder.push_record(record, |envelope| cut.push(envelope));
         cut.iter().try_for_each(|envelope| self.write(envelope))
     }
 
     /// Brings the rows so far: before a message about what follows them, or before a wait.
-    fn flush(&mut self) -> io::Result<()> {
+    pub(super) fn flush(&mut self) -> io::Result<()> {
         if let Some(envelope) = self.builder.finish() {
             self.write(&envelope)?;
         }
@@ -163,7 +163,7 @@ impl Output {
         })
     }
 
-    fn finish(&mut self) -> io::Result<()> {
+    pub(super) fn finish(&mut self) -> io::Result<()> {
         self.flush()?;
         if let Some(headings) = &self.headings {
             io::stdout().lock().write_all(&table::align(headings, &self.cells))?;

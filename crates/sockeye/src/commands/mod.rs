@@ -1,5 +1,6 @@
 //! The commands, a file each.
 
+mod consume;
 mod decode;
 mod doctor;
 mod doctor_cost;
@@ -21,6 +22,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Status, Failure> {
         Command::Run(arguments) => run::run(arguments, invocation),
         Command::Snapshot(arguments) => snapshot::run(arguments, invocation),
         Command::Decode(arguments) => decode::run(arguments),
+        Command::Consume(arguments) => consume::run(arguments, invocation),
         Command::Netns(arguments) => netns::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
     }

@@ -7,6 +7,7 @@ use sockeye_source::sockdiag::Totals;
 use tracing::{info, warn};
 
 use crate::cli::RunArgs;
+use crate::config::settings::SinkSpec;
 use crate::config::{Invocation, settings};
 use crate::exit::{Failure, Status, complain};
 use crate::poll_log::PollLog;
@@ -38,7 +39,8 @@ pub(crate) fn run(arguments: &RunArgs, invocation: &Invocation) -> Result<Status
         WhenFull::Drop { patience: patience(arguments, specs.len()) },
         &stop,
     )?;
-    signals::serve(&stop, Hangup::Reopens(wired.sinks.reopen()))?;
+    let shutdown = arguments.shutdown_timeout;
+    signals::serve(&stop, Hangup::Reopens(wired.sinks.reopen()), shutdown)?;
     if let Some(shortfall) =
         privileges.shortfall().filter(|_| !arguments.collect.netns.own_netns_only)
     {
@@ -47,7 +49,7 @@ pub(crate) fn run(arguments: &RunArgs, invocation: &Invocation) -> Result<Status
     info!(
         version = env!("CARGO_PKG_VERSION"),
         frequency = %humantime::format_duration(arguments.frequency),
-        destinations = %specs.iter().map(|spec| spec.dest.to_string()).collect::<Vec<_>>().join(" "),
+        destinations = %specs.iter().map(SinkSpec::name).collect::<Vec<_>>().join(" "),
         "collecting"
     );
     let schedule = Schedule::new(Instant::now(), arguments.frequency, arguments.jitter);
@@ -59,7 +61,7 @@ pub(crate) fn run(arguments: &RunArgs, invocation: &Invocation) -> Result<Status
     };
     let mut log = PollLog::default();
     let summary = collect(collection, &stop, |event| log.event(&event));
-    let ended = wired.sinks.finish(&stop);
+    let ended = wired.sinks.finish(&stop, shutdown);
     complain(&format!(
         "{} polls, {} rows, {} incomplete namespaces; skipped {} late, {} at high water",
         summary.polls,
@@ -75,6 +77,9 @@ pub(crate) fn run(arguments: &RunArgs, invocation: &Invocation) -> Result<Status
         let fault =
             sink.fault.as_ref().map_or(String::new(), |fault| format!("; ended by: {fault}"));
         complain(&format!("{}: {}{fault}", sink.name, sink.ledger));
+        if let Some(notes) = &sink.notes {
+            complain(&format!("{}: {notes}", sink.name));
+        }
     }
     Ok(if ended.iter().all(|sink| sink.fault.is_none()) {
         Status::Done

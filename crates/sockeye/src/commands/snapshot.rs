@@ -27,6 +27,7 @@ pub(crate) fn run(arguments: &SnapshotArgs, invocation: &Invocation) -> Result<S
         rotate_bytes: None,
         rotate_age: None,
         zstd: false,
+        kafka: None,
     };
     settings::check_humanize(&spec.encoding)?;
     let filter = invocation.filter()?;
@@ -42,7 +43,7 @@ pub(crate) fn run(arguments: &SnapshotArgs, invocation: &Invocation) -> Result<S
     if let Some(shortfall) = shortfall {
         complain(shortfall);
     }
-    signals::serve(&stop, Hangup::Ends)?;
+    signals::serve(&stop, Hangup::Ends, FLUSH)?;
     let mut incomplete = Vec::new();
     let schedule = Schedule::new(Instant::now(), Duration::from_secs(1), 0);
     let collection =
@@ -53,7 +54,7 @@ pub(crate) fn run(arguments: &SnapshotArgs, invocation: &Invocation) -> Result<S
                 .extend(parts.iter().filter(|part| is_missed(part, shortfall.is_some())).cloned());
         }
     });
-    let ended = wired.sinks.finish(&stop);
+    let ended = wired.sinks.finish(&stop, FLUSH);
     let faults: Vec<String> = ended
         .iter()
         .filter_map(|sink| Some(format!("{}: {}", sink.name, sink.fault.as_ref()?)))
@@ -95,5 +96,7 @@ fn is_missed(part: &PartReport, shortfall_was_told: bool) -> bool {
     }
 }
 
+/// What a signal leaves the reader of stdout.
+const FLUSH: Duration = Duration::from_secs(5);
 const MOST_LINES: usize = 10;
 const QUEUE_BYTES: usize = 16 << 20;

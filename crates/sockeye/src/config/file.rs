@@ -10,7 +10,8 @@ use toml::{Table, Value};
 
 use crate::exit::Failure;
 
-use super::{has_commas, is_repeatable, is_setting, key_of};
+use super::values::ALLOWED_DEST;
+use super::{has_commas, is_repeatable, is_setting, kafka, key_of};
 
 /// A file that has been read; its keys are known, its values are still text.
 #[derive(Debug, Clone)]
@@ -121,6 +122,8 @@ fn sinks(path: &Path, value: &Value) -> Result<Vec<SinkTable>, Failure> {
     let Value::Array(tables) = value else {
         return Err(Failure::usage(format!("{at}: sink: no array of tables; allowed: [[sink]]")));
     };
+    let allowed: Vec<String> =
+        SINK_KEYS.map(str::to_owned).into_iter().chain(kafka::keys()).collect();
     let read = |(number, table): (usize, &Value)| {
         let place = format!("{at}: [[sink]] {}", number + 1);
         let Value::Table(table) = table else {
@@ -128,26 +131,24 @@ fn sinks(path: &Path, value: &Value) -> Result<Vec<SinkTable>, Failure> {
         };
         let mut values = BTreeMap::new();
         for (key, value) in table {
-            if !SINK_KEYS.contains(&key.as_str()) {
+            if !allowed.contains(key) {
                 return Err(Failure::usage(format!(
                     "{place}: unknown key {key:?}; allowed: {}",
-                    SINK_KEYS.join(", ")
+                    allowed.join(", ")
                 )));
             }
             let value = match value {
-                Value::Array(words) if key == "columns" => {
+                Value::Array(words) if key == "columns" || key == "kafka-set" => {
                     let words: Result<Vec<_>, _> =
                         words.iter().map(|word| scalar(&place, key, word)).collect();
-                    words?.join(",")
+                    words?.join(if key == "columns" { "," } else { " " })
                 }
                 value => scalar(&place, key, value)?,
             };
             values.insert(key.clone(), value);
         }
         if !values.contains_key("dest") {
-            return Err(Failure::usage(format!(
-                "{place}: no dest; allowed: stdout, stderr, null, file:PATH"
-            )));
+            return Err(Failure::usage(format!("{place}: no dest; allowed: {ALLOWED_DEST}")));
         }
         Ok(SinkTable { place, values })
     };

@@ -2,6 +2,7 @@
 
 mod environment;
 mod file;
+pub(crate) mod kafka;
 mod print;
 pub(crate) mod settings;
 pub(crate) mod values;

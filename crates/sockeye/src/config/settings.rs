@@ -10,9 +10,11 @@ use sockeye_source::sockdiag::{Host, IoUring, Modulus, Netlinkers, SPLIT_FROM, S
 use sockeye_sys::Ring;
 use sockeye_sys::affinity::{nice_current_thread, pin_current_thread};
 
+use super::kafka::KafkaSpec;
 use super::values::{Dest, bytes, positive_duration};
-use super::{Invocation, Origin, SinkTable};
+use super::{Invocation, Origin, SinkTable, kafka};
 use crate::cli::{CollectArgs, Command, NetnsArgs, RunArgs};
+use crate::cli_kafka::KafkaArgs;
 use crate::exit::Failure;
 use crate::privileges::Privileges;
 
@@ -25,6 +27,23 @@ pub(crate) struct SinkSpec {
     pub(crate) rotate_bytes: Option<u64>,
     pub(crate) rotate_age: Option<Duration>,
     pub(crate) zstd: bool,
+    /// Of a Kafka destination.
+    pub(crate) kafka: Option<KafkaSpec>,
+}
+
+impl SinkSpec {
+    /// What it is called in the log and at the end.
+    pub(crate) fn name(&self) -> String {
+        match &self.kafka {
+            Some(kafka) => format!("{}/{}", self.dest, kafka.options.topic),
+            None => self.dest.to_string(),
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let topic = |spec: &Self| spec.kafka.as_ref().map(|kafka| kafka.options.topic.clone());
+        self.dest.is_same(&other.dest) && topic(self) == topic(other)
+    }
 }
 
 /// What the sockets' source needs, for these encodings.
@@ -124,6 +143,7 @@ impl Invocation {
         let (option, words) = match &self.command {
             Command::Run(arguments) => (&arguments.collect.filter, &[][..]),
             Command::Snapshot(arguments) => (&arguments.collect.filter, &arguments.expression[..]),
+            Command::Consume(arguments) => (&arguments.filter, &[][..]),
             _ => return Ok(None),
         };
         if !words.is_empty() {
@@ -141,9 +161,15 @@ impl Invocation {
     pub(crate) fn sinks(&self, run: &RunArgs) -> Result<Vec<SinkSpec>, Failure> {
         let mut specs: Vec<SinkSpec> = Vec::new();
         if self.sinks.is_empty() {
-            check_humanize(&encoding(run.marshal, &run.collect))?;
+            if run.dest.iter().all(is_kafka) {
+                self.check_marshal(run)?;
+            } else {
+                check_humanize(&encoding(run.marshal, &run.collect))?;
+            }
             for dest in &run.dest {
-                add(&mut specs, spec_of(run, dest.clone()), run, "")?;
+                let spec = spec_of(run, dest.clone());
+                let spec = with_kafka(spec, &run.kafka, run)?;
+                add(&mut specs, spec, run, "")?;
             }
         }
         for table in &self.sinks {
@@ -203,11 +229,34 @@ impl Invocation {
                 |text| positive_duration(text).map(Some),
             )?,
             zstd: table.value("file-zstd", own("file-zstd"), inherited.zstd, flag)?,
+            kafka: None,
         };
+        let marshal = table.entries().find(|(key, _)| *key == "marshal");
+        if let (true, Some((_, marshal))) = (is_kafka(&spec.dest), marshal)
+            && marshal != Format::ProtobufList.name()
+        {
+            let dest = &spec.dest;
+            return Err(Failure::usage(format!(
+                "marshal {marshal} of {dest}; allowed: protobufList"
+            ))
+            .at(&table.place));
+        }
+        let options = self.kafka_options(table)?;
+        let spec = with_kafka(spec, &options, run).map_err(|failure| failure.at(&table.place))?;
         if table.entries().any(|(key, _)| key == "humanize") {
             check_humanize(&spec.encoding).map_err(|failure| failure.at(&table.place))?;
         }
         Ok(spec)
+    }
+
+    /// Refuses a format that was asked for where none of the destinations has it.
+    fn check_marshal(&self, run: &RunArgs) -> Result<(), Failure> {
+        let asked = matches!(self.origin("marshal"), Origin::Flag | Origin::Environment);
+        if !asked || run.marshal == Format::ProtobufList {
+            return Ok(());
+        }
+        let marshal = self.named("marshal", run.marshal.name());
+        Err(Failure::usage(format!("{marshal} has no effect on Kafka; allowed: protobufList")))
     }
 
     /// Refuses options that contradict one another, destinations aside.
@@ -222,7 +271,9 @@ impl Invocation {
                 self.check_ring(&snapshot.collect)?;
                 self.check_threads(&snapshot.collect)
             }
-            Command::Decode(_) | Command::Netns(_) | Command::Doctor(_) => Ok(()),
+            Command::Decode(_) | Command::Consume(_) | Command::Netns(_) | Command::Doctor(_) => {
+                Ok(())
+            }
         }
     }
 
@@ -287,8 +338,8 @@ fn add(
     run: &RunArgs,
     place: &str,
 ) -> Result<(), Failure> {
-    let dest = &spec.dest;
-    if specs.iter().any(|other| other.dest.is_same(dest)) {
+    let dest = spec.name();
+    if specs.iter().any(|other| other.is_same(&spec)) {
         let message = format!("{place}destination {dest} is named twice; allowed: once");
         return Err(Failure::usage(message));
     }
@@ -313,7 +364,23 @@ fn spec_of(run: &RunArgs, dest: Dest) -> SinkSpec {
         rotate_bytes: run.file_rotate_bytes,
         rotate_age: run.file_rotate_age,
         zstd: run.file_zstd,
+        kafka: None,
     }
+}
+
+fn is_kafka(dest: &Dest) -> bool {
+    matches!(dest, Dest::Kafka(_))
+}
+
+/// Adds what a Kafka destination needs; others are as they were.
+fn with_kafka(mut spec: SinkSpec, options: &KafkaArgs, run: &RunArgs) -> Result<SinkSpec, Failure> {
+    if is_kafka(&spec.dest) {
+        // A message is a protobufList envelope, whatever other destinations get.
+        spec.encoding.format = Format::ProtobufList;
+        spec.encoding.humanize = None;
+        spec.kafka = Some(kafka::spec(options.clone(), &spec.encoding, run)?);
+    }
+    Ok(spec)
 }
 
 fn in_memory(bytes: u64) -> usize {

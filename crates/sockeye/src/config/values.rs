@@ -1,10 +1,11 @@
 //! Values of options: parsed once, never checked again.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use sockeye_source::sockdiag::{Netlinkers, PlanMode};
@@ -21,6 +22,8 @@ pub(crate) enum Dest {
     Null,
     /// A path, perhaps with strftime conversions, that a file sink takes.
     File(String),
+    /// Brokers, with commas between them.
+    Kafka(String),
 }
 
 impl FromStr for Dest {
@@ -31,15 +34,22 @@ impl FromStr for Dest {
             "stdout" | "-" => Ok(Self::Stdout),
             "stderr" => Ok(Self::Stderr),
             "null" => Ok(Self::Null),
-            _ => match text.strip_prefix("file:") {
-                Some("") => Err("file: without a path; allowed: file:PATH".into()),
-                Some(path) => {
+            _ => match text.split_once(':') {
+                Some(("file", "")) => Err("file: without a path; allowed: file:PATH".into()),
+                Some(("file", path)) => {
                     wire_up::check_path(path)?;
                     Ok(Self::File(path.into()))
                 }
-                None => Err(format!(
-                    "unknown destination {text:?}; allowed: stdout, stderr, null, file:PATH"
-                )),
+                Some(("kafka", brokers)) => {
+                    wire_up::check_kafka()?;
+                    match brokers.split(',').find(|broker| !is_broker(broker)) {
+                        Some(wrong) => {
+                            Err(format!("{wrong:?} is no broker; allowed: {ALLOWED_KAFKA}"))
+                        }
+                        None => Ok(Self::Kafka(brokers.into())),
+                    }
+                }
+                _ => Err(format!("unknown destination {text:?}; allowed: {ALLOWED_DEST}")),
             },
         }
     }
@@ -74,8 +84,91 @@ impl fmt::Display for Dest {
             Self::Stderr => f.write_str("stderr"),
             Self::Null => f.write_str("null"),
             Self::File(path) => write!(f, "file:{path}"),
+            Self::Kafka(brokers) => write!(f, "kafka:{brokers}"),
         }
     }
+}
+
+/// `HOST:PORT`, `[IPv6]:PORT`.
+fn is_broker(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+    let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_host = if let Some(address) = inside {
+        address.parse::<Ipv6Addr>().is_ok()
+    } else {
+        let allowed = |char: char| char.is_ascii_alphanumeric() || "-._".contains(char);
+        !host.is_empty() && host.chars().all(allowed)
+    };
+    is_port && is_host
+}
+
+/// A name that Kafka takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Topic(String);
+
+impl FromStr for Topic {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let allowed = |char: char| char.is_ascii_alphanumeric() || "-._".contains(char);
+        let right = (1..=249).contains(&text.len()) && text.chars().all(allowed);
+        if right && text != "." && text != ".." {
+            Ok(Self(text.into()))
+        } else {
+            Err(ALLOWED_TOPIC)
+        }
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A setting of the Kafka client library.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientSetting {
+    pub(crate) key: String,
+    pub(crate) value: String,
+}
+
+impl FromStr for ClientSetting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some((key, value)) = text.split_once('=').filter(|(key, _)| !key.is_empty()) else {
+            return Err("allowed: KEY=VALUE".into());
+        };
+        wire_up::check_kafka_setting(key, value)?;
+        Ok(Self { key: key.into(), value: value.into() })
+    }
+}
+
+/// The address of a schema registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Registry(pub(crate) String);
+
+impl FromStr for Registry {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        wire_up::check_registry(text)?;
+        Ok(Self(text.into()))
+    }
+}
+
+/// `5ms`, `0s`; at most a quarter of an hour.
+pub(crate) fn short_duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).ok().filter(|it| *it <= LONGEST_LINGER);
+    duration.ok_or_else(|| "allowed: 0s to 15m, such as 5ms, 1s".into())
+}
+
+/// Bytes of a message.
+pub(crate) fn message_bytes(text: &str) -> Result<u64, String> {
+    let size = bytes(text).ok().filter(|size| MESSAGE_BYTES.contains(size));
+    size.ok_or_else(|| "allowed: 1000 to 1000000000 bytes, such as 1000000, 8MiB".into())
 }
 
 /// `10s`, `1m 30s`, `250ms`; longer than nothing and at most a year.
@@ -87,6 +180,43 @@ pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
         return Err("allowed: more than 0s, at most 365d".into());
     }
     Ok(duration)
+}
+
+/// Brokers as a destination names them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Brokers(pub(crate) String);
+
+impl FromStr for Brokers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.starts_with("kafka:").then(|| text.parse()).transpose()? {
+            Some(Dest::Kafka(brokers)) => Ok(Self(brokers)),
+            _ => Err(format!("allowed: {ALLOWED_KAFKA}")),
+        }
+    }
+}
+
+/// Where reading a topic begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    Beginning,
+    End,
+    Since(SystemTime),
+}
+
+impl FromStr for From {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "beginning" => Ok(Self::Beginning),
+            "end" => Ok(Self::End),
+            time => humantime::parse_rfc3339_weak(time).map(Self::Since).map_err(|error| {
+                format!("{error}; allowed: beginning, end, or a time such as 2026-01-31T12:00:00Z")
+            }),
+        }
+    }
 }
 
 /// `786432`, `768KiB`, `64MiB`, `1GB`; at least one.
@@ -162,6 +292,13 @@ pub(crate) fn directory() -> impl TypedValueParser<Value = PathBuf> {
     })
 }
 
+pub(crate) const ALLOWED_DEST: &str =
+    "stdout, stderr, null, file:PATH, kafka:HOST:PORT[,HOST:PORT...]";
+const ALLOWED_KAFKA: &str = "kafka:HOST:PORT[,HOST:PORT...]";
+const ALLOWED_TOPIC: &str = "allowed: 1 to 249 of letters, digits, '.', '_', '-'";
+const LONGEST_LINGER: Duration = Duration::from_mins(15);
+/// What the client library takes.
+const MESSAGE_BYTES: RangeInclusive<u64> = 1000..=1_000_000_000;
 const ALLOWED_BYTES: &str = "allowed: a number of bytes above 0, such as 786432, 768KiB, 64MiB";
 const LONGEST: Duration = Duration::from_hours(365 * 24);
 
@@ -179,9 +316,56 @@ mod tests {
         assert_eq!("null".parse(), Ok(Dest::Null));
         assert_eq!(
             "nul".parse::<Dest>().unwrap_err(),
-            "unknown destination \"nul\"; allowed: stdout, stderr, null, file:PATH"
+            "unknown destination \"nul\"; allowed: stdout, stderr, null, file:PATH, kafka:HOST:PORT[,HOST:PORT...]"
         );
         assert!("file:".parse::<Dest>().unwrap_err().contains("without a path"));
+    }
+
+    #[cfg(feature = "kafka")]
+    #[test]
+    fn brokers_have_a_host_and_a_port_each() {
+        let brokers = "kafka:one:9092,192.0.2.1:9093,[2001:db8::1]:1";
+        assert_eq!(brokers.parse::<Dest>().unwrap().to_string(), brokers);
+        for wrong in
+            ["kafka:", "kafka:one", "kafka:one:0", "kafka:one:9092,", "kafka:a b:1", "kafka:[x]:1"]
+        {
+            let said = wrong.parse::<Dest>().unwrap_err();
+            assert!(
+                said.ends_with("is no broker; allowed: kafka:HOST:PORT[,HOST:PORT...]"),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn topics_are_what_kafka_takes() {
+        assert_eq!("a.b_c-1".parse::<Topic>().unwrap().to_string(), "a.b_c-1");
+        for wrong in ["", ".", "..", "a b", "a/b", &"x".repeat(250)] {
+            assert_eq!(wrong.parse::<Topic>(), Err(ALLOWED_TOPIC), "{wrong}");
+        }
+    }
+
+    #[cfg(feature = "kafka")]
+    #[test]
+    fn a_setting_of_the_client_is_a_key_without_an_option_and_without_a_secret() {
+        let setting = |text: &str| text.parse::<ClientSetting>();
+        let parsed = setting("socket.keepalive.enable=true").unwrap();
+        assert_eq!(
+            (parsed.key.as_str(), parsed.value.as_str()),
+            ("socket.keepalive.enable", "true")
+        );
+        for (wrong, allowed) in [
+            ("linger.ms=1", "--kafka-linger"),
+            ("sasl.password=x", "--kafka-sasl-password-file"),
+            ("message.max.bytes=1", "--kafka-message-max-bytes"),
+            ("acks=0", "acks=all, acks=1"),
+            ("some.new.secret=x", "a file"),
+            ("no", "KEY=VALUE"),
+        ] {
+            let said = setting(wrong).unwrap_err();
+            assert!(said.contains(&format!("allowed: {allowed}")), "{said}");
+            assert!(!said.contains("=x"), "{said}");
+        }
     }
 
     #[test]
