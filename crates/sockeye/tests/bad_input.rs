@@ -273,11 +273,11 @@ fn what_is_no_option_and_no_command_is_named() {
         ),
         (
             &["watch"],
-            "unrecognized subcommand 'watch'; allowed: run, snapshot, decode, netns, doctor",
+            "unrecognized subcommand 'watch'; allowed: run, snapshot, decode, consume, netns, doctor",
         ),
         (
             &["help", "watch"],
-            "unrecognized subcommand 'watch'; allowed: run, snapshot, decode, netns, doctor",
+            "unrecognized subcommand 'watch'; allowed: run, snapshot, decode, consume, netns, doctor",
         ),
         (
             &["--jitter", "5", "run"],

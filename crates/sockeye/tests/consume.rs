@@ -32,6 +32,13 @@ fn the_rows_of_a_topic_are_those_that_were_sent_and_reading_ends_where_the_topic
     let csv = stdout(&[&["consume", &kafka][..], &some].concat());
     let other = stdout(&[&["decode", file.to_str().unwrap()][..], &some].concat());
     assert_eq!(lines(&csv), lines(&other));
+    let filtered = |filter| lines(&stdout(&["consume", &kafka, "--filter", filter]));
+    let (listeners, others) = (filtered("dport = :0"), filtered("not dport = :0"));
+    assert!(listeners.iter().all(|row| row.contains("\"inet_diag_msg_state\":10,")));
+    assert!(!listeners.is_empty() && listeners.is_disjoint(&others));
+    assert_eq!(&listeners | &others, lines(&sent));
+    let device = output(&["consume", &kafka, "--filter", "dev = eth0"]);
+    assert_eq!(device.status.code(), Some(2));
     // Twice the same: nobody's offsets have moved.
     assert_eq!(lines(&stdout(&["consume", &kafka])), lines(&sent));
 

@@ -142,18 +142,21 @@ impl Contender {
     }
 }
 
-/// How often to poll, so that the slowest contender has ended well before its next tick.
+/// How often to poll, so that the slowest contender has ended well before its next tick once it knows what there is.
 ///
 /// # Errors
 /// A contender failed, or a poll of it did not bring what it should.
 pub(crate) fn rhythm(contenders: &[Contender]) -> Result<Duration> {
     let mut slowest = Duration::ZERO;
     for contender in contenders {
-        slowest = slowest.max(contender.turn(1, Duration::from_mins(1))?.cpu);
+        // What the first polls find out is no part of those that are measured. They may be late.
+        let first = contender.turn(WARM_UP, Duration::from_millis(500))?;
+        let more = contender.turn(WARM_UP + 2, Duration::from_millis(500))?;
+        slowest = slowest.max(more.cpu.saturating_sub(first.cpu) / 2);
     }
     // Whole hundredths of a second, and time for what is not the processor's.
-    let ms = u64::try_from(slowest.as_millis())?.saturating_mul(3) / 2;
-    Ok(Duration::from_millis((ms / 10 + 5) * 10))
+    let ms = u64::try_from(slowest.as_millis())?.saturating_mul(2);
+    Ok(Duration::from_millis((ms / 10 + 8) * 10))
 }
 
 /// Measures all of them, where a poll sees `sockets` sockets.

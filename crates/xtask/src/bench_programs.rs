@@ -32,7 +32,7 @@ pub(crate) struct Effort {
 impl Effort {
     /// Some minutes.
     pub(crate) const FULL: Self = Self {
-        rounds: 7,
+        rounds: 5,
         polls: |sockets| {
             if sockets > 200_000 {
                 3
