@@ -46,11 +46,12 @@ impl Census {
     /// [`SockStatError::Read`] or [`SockStatError::Malformed`].
     pub fn sockstat(&self) -> Result<SockStat, SockStatError> {
         let (mut v4, mut v6) = ([0; SMALL_FILE_BYTES], [0; SMALL_FILE_BYTES]);
-        let sockstat = read(&self.sockstat, &mut v4)?;
+        // In this order: what leaves the second file meanwhile may be a mini-socket, which the first one counts.
         let sockstat6 = match &self.sockstat6 {
             Some(file) => Some(read(file, &mut v6)?),
             None => None,
         };
+        let sockstat = read(&self.sockstat, &mut v4)?;
         SockStat::parse(sockstat, sockstat6).ok_or(SockStatError::Malformed)
     }
 

@@ -128,7 +128,9 @@ fn a_full_disk_takes_nothing_into_a_spool_and_nothing_out_of_it() {
         let mut done = 0;
         while let Next::Envelope(spooled) = spool.next(|_| false).unwrap() {
             assert_eq!(spooled.envelope, envelope);
-            done += spool.done(spooled.place).unwrap();
+            let (rows, outcome) = spool.done(spooled.place);
+            outcome.unwrap();
+            done += rows;
         }
         assert_eq!(done, whole);
         spool.append(b"", &envelope, 1).unwrap();

@@ -312,6 +312,23 @@ fn with_a_spool_an_outage_costs_nothing_and_the_order_stays() {
 }
 
 #[test]
+fn a_disk_that_does_not_take_what_stalls_is_asked_once_a_second() {
+    let cluster = cluster();
+    cluster.broker_down(1).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    // Nothing fits, and nothing times out for the time being.
+    let spool = Some(SpoolSettings { dir: dir.path().join("spool"), bytes: 10 });
+    let (served, counters) = start(KafkaSettings { spool, ..settings(&cluster) });
+    served.offer(numbered(1, 10));
+    std::thread::sleep(Duration::from_millis(4500));
+    let failures = counters.spool_failures();
+    assert!((2..=4).contains(&failures), "{failures}");
+    cluster.broker_up(1).unwrap();
+    served.wait("the broker", |ledger| ledger.delivered == 20);
+    served.close();
+}
+
+#[test]
 fn what_was_refused_for_want_of_a_right_waits_in_the_spool_until_it_is_given() {
     use RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED as UNAUTHORISED;
     let cluster = cluster();

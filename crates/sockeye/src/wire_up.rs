@@ -208,7 +208,7 @@ pub(crate) fn check_kafka_setting(key: &str, value: &str) -> Result<(), String> 
         if let Some((key, option)) = reserved.into_iter().find(|(reserved, _)| *reserved == key) {
             return Err(format!("{key} is not for --kafka-set; allowed: {option}"));
         }
-        if ["password", "secret", "pem", "jaas"].iter().any(|word| key.contains(word)) {
+        if SECRETS.iter().any(|word| key.contains(word)) {
             return Err(format!(
                 "{key} looks like a secret, which would be printed; allowed: a file"
             ));
@@ -380,4 +380,7 @@ fn open_kafka(
     Err(Failure::usage(format!("{}: built without Kafka", spec.name())))
 }
 
+/// Words in the names of settings that hold a secret itself, not the name of a file.
+#[cfg(feature = "kafka")]
+const SECRETS: [&str; 5] = ["password", "passphrase", "secret", "pem", "jaas"];
 const FOR_EVER: Duration = Duration::from_hours(24 * 365);

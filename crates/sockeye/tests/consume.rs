@@ -3,16 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
+mod kafka_kit;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{output, sockeye, stdout, text};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use sockeye_testkit::kafka::{Broker, Certificates, Mechanism, Security, Settings};
+use sockeye_testkit::python;
 
 #[test]
 #[ignore = "needs Java and Kafka; `cargo xtask ci` runs it"]
@@ -34,11 +38,14 @@ fn the_rows_of_a_topic_are_those_that_were_sent_and_reading_ends_where_the_topic
     assert_eq!(lines(&csv), lines(&other));
     let filtered = |filter| lines(&stdout(&["consume", &kafka, "--filter", filter]));
     let (listeners, others) = (filtered("dport = :0"), filtered("not dport = :0"));
-    assert!(listeners.iter().all(|row| row.contains("\"inet_diag_msg_state\":10,")));
+    // Those that listen, and those that are bound and do nothing.
+    let states = ["\"inet_diag_msg_state\":10,", "\"inet_diag_msg_state\":7,"];
+    assert!(listeners.iter().all(|row| states.iter().any(|state| row.contains(state))));
     assert!(!listeners.is_empty() && listeners.is_disjoint(&others));
     assert_eq!(&listeners | &others, lines(&sent));
     let device = output(&["consume", &kafka, "--filter", "dev = eth0"]);
     assert_eq!(device.status.code(), Some(2));
+    python_agrees(&broker, folder.path(), &sent);
     // Twice the same: nobody's offsets have moved.
     assert_eq!(lines(&stdout(&["consume", &kafka])), lines(&sent));
 
@@ -155,6 +162,27 @@ fn a_topic_behind_tls_and_a_password_is_read_with_the_options_of_the_sink() {
     let refused = output(&[&["consume", &kafka][..], &guess].concat());
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused.stderr).starts_with("sockeye: topic xtcp: the brokers can't be asked"));
+}
+
+/// Google's protobuf for Python reads the messages as they are in the topic.
+fn python_agrees(broker: &Broker, folder: &Path, sent: &[u8]) {
+    let (taken, decoded) = (folder.join("taken.pb"), folder.join("taken.jsonl"));
+    let payloads = kafka_kit::payloads(&broker.bootstrap(), "xtcp");
+    fs::write(&taken, payloads.concat()).unwrap();
+    let rows = stdout(&["decode", taken.to_str().unwrap()]);
+    assert_eq!(lines(&rows), lines(sent));
+    fs::write(&decoded, &rows).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let output = Command::new(python::interpreter().unwrap())
+        .arg("-B")
+        .arg(root.join("crates/sockeye/tests/protobuf_python.py"))
+        .args([root.join("proto"), folder.join("generated"), taken, decoded])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let (messages, count) = (payloads.len(), lines(sent).len());
+    let expected = format!("{messages} envelopes, {count} rows are the same");
+    assert_eq!(text(&output.stdout).trim(), expected);
 }
 
 /// Two polls, to the topic and to a file.

@@ -8,6 +8,7 @@ mod kafka_kit;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,10 +18,17 @@ use sockeye_testkit::netns::{Netns, require_root};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
+/// These tests measure a daemon beside a broker and 20,000 sockets: one at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    require_root();
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 #[ignore = "needs root; `cargo xtask ci` runs it"]
 fn what_the_ledger_calls_delivered_is_what_a_consumer_gets_each_row_once() {
-    require_root();
+    let _alone = alone();
     let (broker, crowd) = (AnyBroker::get().unwrap(), Crowd::new("many"));
     let dir = tempfile::tempdir().unwrap();
     let topic = format!("skt-{}-many", std::process::id());
@@ -63,7 +71,7 @@ fn what_the_ledger_calls_delivered_is_what_a_consumer_gets_each_row_once() {
 #[test]
 #[ignore = "needs root; `cargo xtask ci` runs it"]
 fn half_a_minute_without_a_broker_costs_polls_and_no_row_that_was_called_delivered() {
-    require_root();
+    let _alone = alone();
     let mut broker = Broker::start(&Settings::default()).unwrap();
     let crowd = Crowd::new("outage");
     broker.create_topic("xtcp", 3, &[]).unwrap();
@@ -118,7 +126,7 @@ fn half_a_minute_without_a_broker_costs_polls_and_no_row_that_was_called_deliver
 #[test]
 #[ignore = "needs root; `cargo xtask ci` runs it"]
 fn with_a_spool_neither_an_outage_nor_the_death_of_the_daemon_costs_a_row() {
-    require_root();
+    let _alone = alone();
     let mut broker = Broker::start(&Settings::default()).unwrap();
     let crowd = Crowd::new("spool");
     broker.create_topic("xtcp", 1, &[]).unwrap();

@@ -103,7 +103,12 @@ fn a_password_comes_from_a_file_or_the_environment_and_is_never_shown() {
     fs::write(&file, "\n").unwrap();
     let said = refused(&mut run(&[&sasl[..], &from_file].concat()));
     assert!(said.ends_with("empty; allowed: a file with the password"), "{said}");
-    for secret in ["sasl.password=hunter2", "ssl.key.password=hunter2", "a.secret=hunter2"] {
+    for secret in [
+        "sasl.password=hunter2",
+        "ssl.key.password=hunter2",
+        "a.secret=hunter2",
+        "sasl.oauthbearer.assertion.private.key.passphrase=hunter2",
+    ] {
         let said = refused(&mut run(&["--kafka-set", secret]));
         assert!(said.contains("; allowed: "), "{said}");
     }

@@ -22,7 +22,7 @@ pub(crate) struct BenchArguments {
     /// A million sockets as well, which takes 6 GB of memory and some minutes.
     #[arg(long)]
     large: bool,
-    /// Only these: 1 to 12, growth, io-uring, pgo; repeatable. Nothing is written.
+    /// Only these: 1 to 12, growth, io-uring, kafka, pgo; repeatable. Nothing is written.
     #[arg(long = "case", value_name = "CASE", value_parser = wanted)]
     cases: Vec<String>,
     /// Measures this program in place of the release build.
@@ -97,7 +97,7 @@ fn wanted(text: &str) -> Result<String> {
     bail!("allowed: 1 to 12, {}", NAMED.join(", "))
 }
 
-const NAMED: [&str; 3] = ["growth", "io-uring", "pgo"];
+const NAMED: [&str; 4] = ["growth", "io-uring", "kafka", "pgo"];
 const RESULTS: &str = "benches/RESULTS.md";
 
 #[cfg(test)]
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(wanted("io-uring").unwrap(), "io-uring");
         assert_eq!(
             wanted("13").unwrap_err().to_string(),
-            "allowed: 1 to 12, growth, io-uring, pgo"
+            "allowed: 1 to 12, growth, io-uring, kafka, pgo"
         );
     }
 

@@ -18,17 +18,19 @@ pub(crate) struct Contender {
     program: PathBuf,
     /// The one namespace that it reads; `None`: all.
     netns: Option<PathBuf>,
+    /// Where rows go.
+    dest: String,
     arguments: Vec<String>,
     kind: Kind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// `sockeye run`: its summary has to tell of so many rows a poll, and of a twentieth more or less where connections
-    /// come and go.
+    /// `sockeye run`: its summary has to tell of so many rows a poll, give or take some, and its ledger that all of them
+    /// were delivered.
     Poll {
         rows: u64,
-        moving: bool,
+        slack: u64,
     },
     Drain,
 }
@@ -48,8 +50,9 @@ impl Contender {
         let mut contender = Self {
             program: sockeye.to_owned(),
             netns: netns.map(Path::to_owned),
+            dest: "null".to_owned(),
             arguments: Vec::new(),
-            kind: Kind::Poll { rows, moving: false },
+            kind: Kind::Poll { rows, slack: 0 },
         };
         if netns.is_some() {
             contender.arguments.push("--own-netns-only".to_owned());
@@ -62,6 +65,7 @@ impl Contender {
         Self {
             program: drain.to_owned(),
             netns: Some(netns.to_owned()),
+            dest: String::new(),
             arguments: Vec::new(),
             kind: Kind::Drain,
         }
@@ -73,10 +77,24 @@ impl Contender {
         self
     }
 
-    /// The same where the number of rows is not known to the last one.
-    pub(crate) fn moving(mut self) -> Self {
-        if let Kind::Poll { moving, .. } = &mut self.kind {
-            *moving = true;
+    /// The same to another destination than null.
+    pub(crate) fn to(mut self, dest: &str) -> Self {
+        dest.clone_into(&mut self.dest);
+        self
+    }
+
+    /// The same where connections come and go: a twentieth of the rows more or less.
+    pub(crate) fn moving(self) -> Self {
+        match self.kind {
+            Kind::Poll { rows, .. } => self.give_or_take(rows / 20),
+            Kind::Drain => self,
+        }
+    }
+
+    /// The same where so many rows of a poll may be there or not.
+    pub(crate) fn give_or_take(mut self, some: u64) -> Self {
+        if let Kind::Poll { slack, .. } = &mut self.kind {
+            *slack = some;
         }
         self
     }
@@ -102,7 +120,15 @@ impl Contender {
                 command.args(["--loops", &polls.to_string(), "--every-ms", &every_ms.to_string()]);
             }
             Kind::Poll { .. } => {
-                command.args(["run", "--dest", "null", "--jitter", "0", "--log-level", "debug"]);
+                command.args([
+                    "run",
+                    "--dest",
+                    &self.dest,
+                    "--jitter",
+                    "0",
+                    "--log-level",
+                    "debug",
+                ]);
                 command.args(["--max-loops", &polls.to_string()]);
                 command.args(["--frequency", &format!("{every_ms}ms")]);
                 command.args(["--timeout", &format!("{}ms", every_ms - 1)]);
@@ -124,16 +150,17 @@ impl Contender {
             .or_else(|error| again(error, every * 5))
     }
 
-    fn attempt(&self, polls: u32, every: Duration) -> Result<Used> {
+    /// Runs it once.
+    ///
+    /// # Errors
+    /// It failed, or did not do what is measured.
+    pub(crate) fn attempt(&self, polls: u32, every: Duration) -> Result<Used> {
         let used = run(self.command(polls, every))?;
-        if let Kind::Poll { rows, moving } = self.kind {
+        if let Kind::Poll { rows, slack } = self.kind {
             let summary = Summary::read(&used.stderr)?;
-            let expected = rows * u64::from(polls);
-            let slack = if moving { expected / 20 } else { 0 };
+            let (polls, expected) = (u64::from(polls), rows * u64::from(polls));
             ensure!(
-                summary.polls == u64::from(polls)
-                    && summary.rows.abs_diff(expected) <= slack
-                    && summary.incomplete == 0,
+                summary.is_whole(polls, expected, slack * polls),
                 "{:?}: {summary:?} in place of {expected} rows",
                 self.arguments
             );
@@ -184,28 +211,59 @@ pub(crate) fn measure(
     Ok(costs)
 }
 
-/// What `sockeye run` says at its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Summary {
-    polls: u64,
-    rows: u64,
-    incomplete: u64,
+/// What `sockeye run` says at its end: its summary, and the ledger of its one destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) polls: u64,
+    pub(crate) rows: u64,
+    pub(crate) incomplete: u64,
+    /// Ticks skipped because the poll before still ran.
+    pub(crate) late: u64,
+    /// Ticks skipped because the queue was full.
+    pub(crate) high_water: u64,
+    pub(crate) delivered: u64,
+    pub(crate) dropped: u64,
 }
 
 impl Summary {
-    /// `sockeye: 3 polls, 12 rows, 0 incomplete namespaces; skipped …`
-    fn read(stderr: &str) -> Result<Self> {
-        let line = stderr.lines().find(|line| line.contains(" polls, "));
-        let line = line.with_context(|| format!("no summary in {stderr:?}"))?;
-        let number = |name: &str| -> Result<u64> {
-            let (before, _) = line.split_once(name).with_context(|| line.to_owned())?;
+    /// Whether it tells of so many polls and rows, and of the delivery of every row.
+    fn is_whole(&self, polls: u64, rows: u64, slack: u64) -> bool {
+        self.polls == polls
+            && self.rows.abs_diff(rows) <= slack
+            && self.incomplete == 0
+            && self.delivered == self.rows
+            && self.dropped == 0
+    }
+
+    /// `sockeye: 3 polls, 12 rows, 0 incomplete namespaces; skipped 0 late, 0 at high water` and
+    /// `sockeye: null: read 12 = delivered 12 + dropped 0 + in flight 0`
+    ///
+    /// # Errors
+    /// One of both is not there.
+    pub(crate) fn read(stderr: &str) -> Result<Self> {
+        let line = |part: &str| {
+            let line = stderr.lines().find(|line| line.contains(part));
+            line.with_context(|| format!("no line with {part:?} in {stderr:?}"))
+        };
+        let (summary, ledger) = (line(" polls, ")?, line(" = delivered ")?);
+        let before = |name: &str| -> Result<u64> {
+            let (before, _) = summary.split_once(name).with_context(|| summary.to_owned())?;
             let word = before.rsplit(' ').next().unwrap_or_default();
-            word.parse().with_context(|| line.to_owned())
+            word.parse().with_context(|| summary.to_owned())
+        };
+        let behind = |name: &str| -> Result<u64> {
+            let (_, behind) = ledger.split_once(name).with_context(|| ledger.to_owned())?;
+            let word = behind.split(' ').next().unwrap_or_default();
+            word.parse().with_context(|| ledger.to_owned())
         };
         Ok(Self {
-            polls: number(" polls,")?,
-            rows: number(" rows,")?,
-            incomplete: number(" incomplete")?,
+            polls: before(" polls,")?,
+            rows: before(" rows,")?,
+            incomplete: before(" incomplete")?,
+            late: before(" late,")?,
+            high_water: before(" at high water")?,
+            delivered: behind(" = delivered ")?,
+            dropped: behind(" + dropped ")?,
         })
     }
 }
@@ -219,7 +277,7 @@ fn took_ms(stderr: &str) -> impl Iterator<Item = f64> {
 }
 
 /// Polls until buffers have their size and caches are warm.
-const WARM_UP: u32 = 3;
+pub(crate) const WARM_UP: u32 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -228,10 +286,30 @@ mod tests {
     #[test]
     fn the_summary_of_a_run_is_read() {
         let stderr = "2026-01-01T00:00:00Z DEBUG polled poll=1 rows=4 namespaces=1 took_ms=118\n\
-                      sockeye: 3 polls, 12 rows, 1 incomplete namespaces; skipped 0 late, 0 at high water\n";
-        assert_eq!(Summary::read(stderr).unwrap(), Summary { polls: 3, rows: 12, incomplete: 1 });
+                      sockeye: 3 polls, 12 rows, 1 incomplete namespaces; skipped 4 late, 5 at high water\n\
+                      sockeye: null: read 12 = delivered 10 + dropped 2 (queue_full 2) + in flight 0\n";
+        let summary = Summary {
+            polls: 3,
+            rows: 12,
+            incomplete: 1,
+            late: 4,
+            high_water: 5,
+            delivered: 10,
+            dropped: 2,
+        };
+        assert_eq!(Summary::read(stderr).unwrap(), summary);
         assert_eq!(took_ms(stderr).collect::<Vec<_>>(), [118.0]);
         assert!(Summary::read("sockeye: no luck\n").is_err());
+    }
+
+    #[test]
+    fn a_run_counts_when_every_row_of_every_poll_was_delivered() {
+        let whole = Summary { polls: 3, rows: 12, delivered: 12, ..Summary::default() };
+        assert!(whole.is_whole(3, 12, 0) && whole.is_whole(3, 10, 2));
+        assert!(!whole.is_whole(4, 12, 0) && !whole.is_whole(3, 10, 1));
+        assert!(!Summary { delivered: 11, ..whole }.is_whole(3, 12, 2));
+        assert!(!Summary { dropped: 1, ..whole }.is_whole(3, 12, 2));
+        assert!(!Summary { incomplete: 1, ..whole }.is_whole(3, 12, 2));
     }
 
     #[test]
@@ -254,6 +332,7 @@ mod tests {
             "nsenter --net=/run/netns/x -- drain --loops 5 --every-ms 400"
         );
         let all = Contender::poll(Path::new("sockeye"), None, 7, "jsonl");
+        assert!(words(&all.clone().to("kafka:h:1")).contains("run --dest kafka:h:1 --jitter"));
         assert!(words(&all).starts_with("sockeye run") && !words(&all).contains("own-netns"));
     }
 }

@@ -19,8 +19,11 @@ pub(crate) struct Complaints {
     /// All brokers are away, as far as is known; and what the last connection said.
     down: bool,
     connection: String,
-    /// Something was complained about since the last acknowledgement.
-    any: bool,
+    /// Since the last acknowledgement brokers were out of reach, as a whole.
+    away: bool,
+    /// Messages were refused or late, and that this is over was not said yet.
+    refusing: bool,
+    said_works: Option<Instant>,
 }
 
 impl Complaints {
@@ -78,15 +81,27 @@ impl Complaints {
     /// A message was acknowledged.
     pub(crate) fn works(&mut self, sink: &str) {
         (self.client, self.down) = (None, false);
-        if std::mem::take(&mut self.any) {
+        let away = std::mem::take(&mut self.away);
+        if away {
+            // What comes next is news. Of single messages it is not: others may be taken all the while.
+            for (trouble, said) in Trouble::ALL.into_iter().zip(&mut self.said) {
+                if is_about_connections(trouble) {
+                    *said = None;
+                }
+            }
+        }
+        if away || self.refusing && is_due(&mut self.said_works) {
+            self.refusing = false;
             info!(sink, "the broker takes messages again");
-            // What comes next is news.
-            self.said = Default::default();
         }
     }
 
     fn warn(&mut self, trouble: Trouble, error: &str, rows: u64) {
-        self.any = true;
+        if is_about_connections(trouble) {
+            self.away = true;
+        } else {
+            self.refusing = true;
+        }
         if self.said.get_mut(trouble as usize).is_some_and(is_due) {
             let (sink, trouble, text) = (&self.sink, trouble.name(), trouble.text());
             if rows > 0 {
@@ -98,6 +113,10 @@ impl Complaints {
     }
 }
 
+fn is_about_connections(trouble: Trouble) -> bool {
+    matches!(trouble, Trouble::Unreachable | Trouble::Tls | Trouble::Authentication)
+}
+
 fn is_due(said: &mut Option<Instant>) -> bool {
     let due = said.is_none_or(|said| said.elapsed() >= PACE);
     if due {
@@ -107,3 +126,30 @@ fn is_due(said: &mut Option<Instant>) -> bool {
 }
 
 const PACE: Duration = Duration::from_mins(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_acknowledgement_makes_connections_news_again_and_refused_messages_not() {
+        let (mut complaints, counters) = (Complaints::default(), KafkaCounters::default());
+        let said = |complaints: &Complaints, trouble: Trouble| complaints.said[trouble as usize];
+        complaints.message(Code::MessageSizeTooLarge, 1, &counters);
+        let first = said(&complaints, Trouble::MessageTooLarge);
+        assert!(first.is_some() && complaints.refusing && !complaints.away);
+        complaints.works("kafka");
+        let works = complaints.said_works;
+        assert!(works.is_some() && !complaints.refusing);
+        complaints.message(Code::MessageSizeTooLarge, 1, &counters);
+        complaints.works("kafka");
+        assert_eq!(said(&complaints, Trouble::MessageTooLarge), first);
+        assert_eq!(complaints.said_works, works);
+
+        complaints.client(vec![(Code::AllBrokersDown, "down".into())], &counters);
+        assert!(complaints.away && said(&complaints, Trouble::Unreachable).is_some());
+        complaints.works("kafka");
+        assert!(!complaints.away && said(&complaints, Trouble::Unreachable).is_none());
+        assert_eq!(counters.troubles(Trouble::MessageTooLarge), 2);
+    }
+}

@@ -61,6 +61,8 @@ pub struct KafkaSink {
     /// Nothing is produced before: an error that comes back at once is not to be repeated at once.
     hold_until: Option<Instant>,
     hold: Duration,
+    /// The disk did not take something: it is not asked again before.
+    disk_until: Option<Instant>,
     /// Something from the spool has to be sent again: not before everything else is settled, to keep the order.
     again: bool,
     another_codec: bool,
@@ -78,7 +80,7 @@ impl KafkaSink {
 
     /// Takes it to the spool or to the client library.
     fn take(&mut self, message: Message) {
-        if self.spool.is_some() && !self.goes_straight() {
+        if self.spool.is_some() && !self.disk_rests() && !self.goes_straight() {
             if let Err(message) = self.write_down(message) {
                 self.waiting.push_back(message);
             }
@@ -106,6 +108,10 @@ impl KafkaSink {
         self.hold_until.is_some_and(|until| Instant::now() < until)
     }
 
+    fn disk_rests(&self) -> bool {
+        self.disk_until.is_some_and(|until| Instant::now() < until)
+    }
+
     /// Appends a message to the spool; gives it back when the disk does not take it.
     fn write_down(&mut self, mut message: Message) -> Result<Place, Message> {
         let Some(spool) = &mut self.spool else { return Err(message) };
@@ -118,11 +124,13 @@ impl KafkaSink {
         }
         match spool.append(&message.key, delivery.bytes(), delivery.rows()) {
             Ok(place) => {
+                self.disk_until = None;
                 self.counters.park();
                 delivery.spooled();
                 Ok(place)
             }
             Err(error) => {
+                self.disk_until = Some(Instant::now() + DISK_RESTS);
                 self.counters.spool_failed();
                 self.complaints.spool(&error);
                 message.delivery = Some(delivery);
@@ -133,7 +141,7 @@ impl KafkaSink {
 
     /// What has been under way for too long is put on the disk as well: a crash does not take it then.
     fn park(&mut self) {
-        if self.spool.is_some() && self.is_stalled() {
+        if self.spool.is_some() && self.is_stalled() && !self.disk_rests() {
             self.park_all();
         }
     }
@@ -212,7 +220,7 @@ impl KafkaSink {
         let len = bytes.len();
         let mut record = BaseRecord::with_opaque_to(&self.settings.topic, number).payload(bytes);
         if !message.key.is_empty() {
-            record = record.key(message.key.as_slice());
+            record = record.key(&*message.key);
         }
         let outcome = self.producer.send(record).map_err(|(error, _)| error);
         match outcome {
@@ -343,10 +351,10 @@ impl KafkaSink {
 
     fn spool_done(&mut self, place: Place, lost: Option<DropReason>) {
         let (Some(spool), Some(queue)) = (&mut self.spool, &self.queue) else { return };
-        let rows = spool.done(place).unwrap_or_else(|error| {
+        let (rows, outcome) = spool.done(place);
+        if let Err(error) = outcome {
             self.complaints.spool(&error);
-            0
-        });
+        }
         match lost {
             None => queue.spooled_delivered(rows),
             Some(reason) => queue.spooled_dropped(rows, reason),
@@ -518,5 +526,7 @@ const NAP: Duration = Duration::from_millis(200);
 const FAST: Duration = Duration::from_millis(10);
 /// They are not.
 const SLOW: Duration = Duration::from_millis(50);
+/// After a write that failed, most likely because the disk is full.
+const DISK_RESTS: Duration = Duration::from_secs(1);
 const FIRST_HOLD: Duration = Duration::from_millis(500);
 const LONGEST_HOLD: Duration = Duration::from_secs(10);

@@ -84,6 +84,7 @@ impl KafkaSink {
             queue: None,
             hold_until: None,
             hold: FIRST_HOLD,
+            disk_until: None,
             again: false,
             another_codec: false,
             complaints: Complaints::default(),

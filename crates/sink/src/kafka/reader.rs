@@ -12,6 +12,7 @@ use super::settings::Connection;
 
 /// Reads the partitions of a topic.
 pub struct TopicReader {
+    topic: String,
     consumer: BaseConsumer<DefaultConsumerContext>,
     /// Where each partition ended when reading began, of those that have not been read so far; none when it goes on.
     until: Option<BTreeMap<i32, i64>>,
@@ -104,51 +105,58 @@ impl TopicReader {
         }
         let places = places(&consumer, topic, &partitions, start).map_err(ReadError::Brokers)?;
         consumer.assign(&places).map_err(ReadError::Client)?;
-        Ok(Self { consumer, until: (!follow).then_some(until) })
+        Ok(Self { topic: topic.into(), consumer, until: (!follow).then_some(until) })
     }
 
-    /// The next message, which is waited for as long as `wait`.
+    /// The next message, which is waited for as long as `wait`. What comes and is none that is wanted ends the waiting as
+    /// well: a busy topic must not keep a caller who has other things to look at.
     ///
     /// # Errors
     /// [`ReadError::Brokers`]: reading cannot go on. Brokers that are away are waited for.
     pub fn step(&mut self, wait: Duration) -> Result<Step, ReadError> {
-        loop {
-            if self.until.as_ref().is_some_and(BTreeMap::is_empty) {
-                return Ok(Step::End);
+        if self.until.as_ref().is_some_and(BTreeMap::is_empty) {
+            return Ok(Step::End);
+        }
+        let (partition, offset, payload) = match self.consumer.poll(wait) {
+            None => return Ok(Step::Quiet),
+            Some(Ok(message)) => {
+                let payload = message.payload().unwrap_or_default().to_vec();
+                (message.partition(), message.offset(), payload)
             }
-            match self.consumer.poll(wait) {
-                None => return Ok(Step::Quiet),
-                Some(Ok(message)) => {
-                    let (partition, offset) = (message.partition(), message.offset());
-                    if let Some(until) = &mut self.until {
-                        match until.get(&partition) {
-                            // It came after reading had begun.
-                            None => continue,
-                            Some(end) if offset >= *end => {
-                                until.remove(&partition);
-                                continue;
-                            }
-                            Some(end) if offset + 1 >= *end => drop(until.remove(&partition)),
-                            Some(_) => {}
-                        }
-                    }
-                    let payload = message.payload().unwrap_or_default().to_vec();
-                    return Ok(Step::Message { partition, offset, payload });
+            // What lies before the end may be no message at all.
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                self.is_read(partition);
+                return Ok(Step::Quiet);
+            }
+            Some(Err(error)) => {
+                let code = error.rdkafka_error_code();
+                if code.is_some_and(|code| LASTING.contains(&code)) {
+                    return Err(ReadError::Brokers(error));
                 }
-                // What lies before the end may be no message at all.
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    if let Some(until) = &mut self.until {
-                        until.remove(&partition);
-                    }
-                }
-                Some(Err(error)) => {
-                    let code = error.rdkafka_error_code();
-                    if code.is_some_and(|code| LASTING.contains(&code)) {
-                        return Err(ReadError::Brokers(error));
-                    }
-                }
+                return Ok(Step::Quiet);
+            }
+        };
+        if let Some(until) = &self.until {
+            let end = until.get(&partition).copied();
+            if end.is_none_or(|end| offset + 1 >= end) {
+                self.is_read(partition);
+            }
+            // It came after reading had begun.
+            if end.is_none_or(|end| offset >= end) {
+                return Ok(Step::Quiet);
             }
         }
+        Ok(Step::Message { partition, offset, payload })
+    }
+
+    /// Nothing more is wanted of a partition, unless reading goes on and on.
+    fn is_read(&mut self, partition: i32) {
+        let Some(until) = &mut self.until else { return };
+        until.remove(&partition);
+        let mut paused = TopicPartitionList::new();
+        paused.add_partition(&self.topic, partition);
+        // What comes all the same is passed over.
+        let _ = self.consumer.pause(&paused);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::spool::Place;
 #[derive(Debug)]
 pub(crate) struct Message {
     /// Empty for none.
-    pub(crate) key: Vec<u8>,
+    pub(crate) key: Box<[u8]>,
     /// While its rows are not in the spool.
     pub(crate) delivery: Option<Delivery>,
     /// When they are.
@@ -31,7 +31,7 @@ pub(crate) struct UnderWay {
 
 impl Message {
     pub(crate) fn from_spool(key: Vec<u8>, place: Place) -> Self {
-        Self { key, delivery: None, place: Some(place), since: Instant::now() }
+        Self { key: key.into(), delivery: None, place: Some(place), since: Instant::now() }
     }
 
     /// Rows that are in memory.
@@ -43,7 +43,7 @@ impl Message {
 /// The messages of an envelope: one, unless its rows have different keys.
 pub(crate) fn messages(key: &Key, delivery: Delivery) -> Vec<Message> {
     let message = |key: Vec<u8>, delivery| Message {
-        key,
+        key: key.into(),
         delivery: Some(delivery),
         place: None,
         since: Instant::now(),

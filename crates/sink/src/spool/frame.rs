@@ -47,6 +47,12 @@ impl Header {
         Ok(header)
     }
 
+    /// One that is done, in front of what can't be read: it makes a frame of so many bytes, and fits no checksum.
+    pub(crate) fn filling(frame: u64) -> Self {
+        let len = u32::try_from(frame.saturating_sub(HEADER as u64)).unwrap_or(u32::MAX);
+        Self { done: true, key_len: 0, len, rows: 0, crc: 0 }
+    }
+
     pub(crate) fn to_bytes(self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
         let (magic, rest) = bytes.split_at_mut(STATE);
@@ -124,7 +130,7 @@ pub(crate) const HEADER: usize = 20;
 /// Where the state is, behind the begin of a frame.
 pub(crate) const STATE: usize = 4;
 pub(crate) const DONE: u8 = 1;
-const MAGIC: [u8; 4] = *b"SKSP";
+pub(crate) const MAGIC: [u8; 4] = *b"SKSP";
 
 #[cfg(test)]
 mod tests {

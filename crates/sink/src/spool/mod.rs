@@ -54,6 +54,8 @@ pub struct Found {
 pub struct Place {
     segment: u64,
     offset: u64,
+    /// Of the envelope, which may not be there to be asked when it is done.
+    rows: u64,
 }
 
 /// An envelope that was read back.
@@ -157,18 +159,19 @@ impl Spool {
             if let Some(last) = self.segments.back_mut() {
                 last.sync()?;
             }
-            self.segments.push_back(Segment::create(&self.settings.dir, self.next_number)?);
+            // Before: a number that can't be had is not asked for again.
             self.next_number += 1;
+            self.segments.push_back(Segment::create(&self.settings.dir, self.next_number - 1)?);
         }
         let last = self.segments.back_mut().expect("one was made");
         let offset = last.append(key, envelope, rows)?;
-        Ok(Place { segment: last.number, offset })
+        Ok(Place { segment: last.number, offset, rows })
     }
 
     /// Whether everything has been read that is not done.
     pub fn is_read(&self) -> bool {
         let behind = |segment: &Segment| {
-            let end = Place { segment: segment.number, offset: segment.len };
+            let end = Place { segment: segment.number, offset: segment.len, rows: 0 };
             end > self.cursor && segment.pending.envelopes > 0
         };
         !self.segments.iter().any(behind)
@@ -182,20 +185,38 @@ impl Spool {
         let from = self.cursor.segment;
         for segment in self.segments.iter_mut().filter(|segment| segment.number >= from) {
             if segment.number > self.cursor.segment {
-                self.cursor = Place { segment: segment.number, offset: 0 };
+                self.cursor = Place { segment: segment.number, offset: 0, rows: 0 };
             }
             while self.cursor.offset < segment.len {
-                let place = self.cursor;
-                let header = segment.header(place.offset)?;
-                if header.done || skip(place) {
+                if let Some(end) = segment.behind_gone(self.cursor.offset) {
+                    self.cursor.offset = end;
+                    continue;
+                }
+                let header = match segment.header(self.cursor.offset) {
+                    Err(error) if segment::is_damage(&error) => {
+                        let rows = segment.mend()?;
+                        // A wrong length may have led astray; what is done or under way is passed over again.
+                        self.cursor.offset = 0;
+                        return Ok(Next::Damaged(rows));
+                    }
+                    header => header?,
+                };
+                let place = Place { rows: header.rows.into(), ..self.cursor };
+                if header.done || segment.is_gone(place.offset) || skip(place) {
                     self.cursor.offset += header.frame();
                     continue;
                 }
-                let frame = segment.read(place.offset, &header)?;
-                self.cursor.offset += header.frame();
-                let Some(frame) = frame else {
-                    return Ok(Next::Damaged(segment.done(place.offset)?));
+                let frame = match segment.read(place.offset, &header) {
+                    // The file is shorter than it was.
+                    Err(error) if segment::is_damage(&error) => None,
+                    frame => frame?,
                 };
+                let Some(frame) = frame else {
+                    let rows = segment.mend()?;
+                    self.cursor.offset = 0;
+                    return Ok(Next::Damaged(rows));
+                };
+                self.cursor.offset += header.frame();
                 let frame::Frame { key, envelope } = frame;
                 return Ok(Next::Envelope(Spooled {
                     place,
@@ -211,7 +232,7 @@ impl Spool {
     /// What is there so far need not be read: it is on its way already.
     pub fn pass_over(&mut self) {
         if let Some(last) = self.segments.back() {
-            self.cursor = Place { segment: last.number, offset: last.len };
+            self.cursor = Place { segment: last.number, offset: last.len, rows: 0 };
         }
     }
 
@@ -220,16 +241,14 @@ impl Spool {
         self.cursor = self.cursor.min(place);
     }
 
-    /// The envelope is needed no more. Its rows, or none when the spool has it no more.
-    ///
-    /// # Errors
-    /// The disk fails. The envelope will be read again after the next start.
-    pub fn done(&mut self, place: Place) -> io::Result<u64> {
+    /// The envelope is needed no more. Its rows, or none when the spool has it no more; and how the disk has taken it:
+    /// when it fails, the envelope may be read again after the next start.
+    pub fn done(&mut self, place: Place) -> (u64, io::Result<()>) {
         let segment = self.segments.iter_mut().find(|segment| segment.number == place.segment);
-        let Some(segment) = segment else { return Ok(0) };
-        let rows = segment.done(place.offset);
-        self.remove_what_is_done()?;
-        rows
+        let Some(segment) = segment else { return (0, Ok(())) };
+        let (rows, marked) = segment.done(place.offset, place.rows);
+        let removed = self.remove_what_is_done();
+        (rows, marked.and(removed))
     }
 
     /// Makes sure that a power failure takes nothing that was appended so far.

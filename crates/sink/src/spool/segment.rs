@@ -1,11 +1,12 @@
 //! A segment: one file of a spool, appended to until it is long enough, deleted when all of it is done.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::frame::{DONE, Frame, HEADER, Header, STATE};
+use super::frame::{DONE, Frame, HEADER, Header, MAGIC, STATE};
 
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -16,6 +17,8 @@ pub(crate) struct Segment {
     pub(crate) len: u64,
     /// What is not done yet.
     pub(crate) pending: Pending,
+    /// What is done or lost and could not be marked so, by begin and end.
+    gone: BTreeMap<u64, u64>,
     /// What was written since it was last synced.
     dirty: bool,
 }
@@ -44,65 +47,159 @@ impl Segment {
         let path = dir.join(name_of(number));
         let file = options().create_new(true).open(&path)?;
         // Without its entry in the directory a synced file is lost all the same.
-        File::open(dir)?.sync_all()?;
-        Ok(Self { number, path, file, len: 0, pending: Pending::default(), dirty: false })
+        if let Err(error) = File::open(dir).and_then(|dir| dir.sync_all()) {
+            let _ = fs::remove_file(&path);
+            return Err(error);
+        }
+        Ok(Self::of(number, path, file))
     }
 
-    /// One that is there. A torn end is cut off; a frame that does not fit its checksum is marked as done.
+    /// One that is there. A torn end is cut off; what can't be read back is marked as done.
     ///
     /// # Errors
     /// As of the file system.
     pub(crate) fn open(dir: &Path, number: u64) -> io::Result<(Self, Damage)> {
         let path = dir.join(name_of(number));
         let file = options().open(&path)?;
-        let mut segment =
-            Self { number, path, file, len: 0, pending: Pending::default(), dirty: false };
-        let damage = segment.examine()?;
+        let mut segment = Self::of(number, path, file);
+        let whole = segment.file.metadata()?.len();
+        let damage = segment.examine(whole, |segment, torn| {
+            segment.file.set_len(torn)?;
+            segment.len = torn;
+            Ok(())
+        })?;
         Ok((segment, damage))
     }
 
-    fn examine(&mut self) -> io::Result<Damage> {
-        let (mut damage, whole) = (Damage::default(), self.file.metadata()?.len());
-        let mut reader = BufReader::with_capacity(1 << 16, self.file.try_clone()?);
-        reader.seek(SeekFrom::Start(0))?;
-        let mut spoiled = Vec::new();
-        loop {
-            let mut header = [0; HEADER];
-            match reader.read_exact(&mut header) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
-                Err(error) => return Err(error),
-            }
-            let Some(header) = Header::parse(header) else { break };
-            match header.read_body(&mut reader) {
-                Ok(Some(_)) if header.done => {}
-                Ok(Some(_)) => {
-                    self.pending.envelopes += 1;
-                    self.pending.rows += u64::from(header.rows);
+    fn of(number: u64, path: PathBuf, file: File) -> Self {
+        let (pending, gone) = (Pending::default(), BTreeMap::new());
+        Self { number, path, file, len: 0, pending, gone, dirty: false }
+    }
+
+    /// Looks at it again while it is open, because a header in it is none any more. The rows that are lost.
+    pub(crate) fn mend(&mut self) -> io::Result<u64> {
+        let before = self.pending.rows;
+        // It keeps its length: what is appended next must not get the place of something that is under way.
+        self.examine(self.len, |segment, torn| {
+            segment.fill(torn, segment.len);
+            Ok(())
+        })?;
+        Ok(before.saturating_sub(self.pending.rows))
+    }
+
+    /// Counts what is pending in the first `whole` bytes, and passes over what can't be read back. What is behind the
+    /// last frame goes to `torn`.
+    fn examine(
+        &mut self,
+        whole: u64,
+        torn: impl FnOnce(&mut Self, u64) -> io::Result<()>,
+    ) -> io::Result<Damage> {
+        self.len = whole;
+        let (mut damage, mut pending) = (Damage::default(), Pending::default());
+        let (mut at, mut spoiled, mut gaps) = (0, Vec::new(), Vec::new());
+        while at < whole {
+            let (header, intact) = self.look(at)?;
+            let waits = header.filter(|header| !header.done && !self.is_gone(at));
+            let rows = waits.map_or(0, |header| header.rows.into());
+            match header {
+                Some(header) if intact => {
+                    pending.envelopes += u64::from(waits.is_some());
+                    pending.rows += rows;
+                    at += header.frame();
                 }
-                Ok(None) => {
-                    if !header.done {
-                        spoiled.push(self.len);
+                // Its length is right: only what is in it is wrong.
+                Some(header) if self.begins(at + header.frame())? => {
+                    if waits.is_some() {
+                        spoiled.push((at, header.frame()));
                         damage.bytes += header.frame();
-                        damage.rows += u64::from(header.rows);
+                        damage.rows += rows;
                     }
+                    at += header.frame();
                 }
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                    damage.rows += u64::from(header.rows);
-                    break;
+                _ => {
+                    damage.rows += rows;
+                    let Some(next) = self.next_frame(at + HEADER as u64)? else { break };
+                    damage.bytes += next - at;
+                    gaps.push((at, next));
+                    at = next;
                 }
-                Err(error) => return Err(error),
             }
-            self.len += header.frame();
         }
-        if self.len < whole {
-            damage.bytes += whole - self.len;
-            self.file.set_len(self.len)?;
+        self.pending = pending;
+        if at < whole {
+            damage.bytes += whole - at;
+            torn(self, at)?;
         }
-        for offset in spoiled {
-            self.mark(offset)?;
+        for (from, to) in gaps {
+            self.fill(from, to);
+        }
+        for (offset, frame) in spoiled {
+            self.gone.insert(offset, offset + frame);
+            // As with gaps: what the disk does not take is found again by the next start.
+            let _ = self.mark(offset);
         }
         Ok(damage)
+    }
+
+    /// What may be a header there, and whether the frame fits its checksum.
+    fn look(&mut self, at: u64) -> io::Result<(Option<Header>, bool)> {
+        let header = match self.header(at) {
+            Ok(header) => header,
+            Err(error) if is_damage(&error) => return Ok((None, false)),
+            Err(error) => return Err(error),
+        };
+        let fits = at + header.frame() <= self.len;
+        let intact = fits
+            && match self.read(at, &header) {
+                Err(error) if is_damage(&error) => false,
+                frame => frame?.is_some(),
+            };
+        // A row has its bytes: counts that contradict each other are nothing to go by.
+        let plausible = intact || u64::from(header.rows) <= header.body();
+        Ok((plausible.then_some(header), intact))
+    }
+
+    /// Whether a frame may begin there, or nothing.
+    fn begins(&self, at: u64) -> io::Result<bool> {
+        match self.header(at) {
+            _ if at >= self.len => Ok(at == self.len),
+            Ok(_) => Ok(true),
+            Err(error) if is_damage(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The first frame from there on that fits its checksum.
+    fn next_frame(&mut self, mut from: u64) -> io::Result<Option<u64>> {
+        let mut piece = vec![0; 1 << 16];
+        loop {
+            let read = match self.file.read_at(&mut piece, from) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                read => read?,
+            };
+            let found = piece.get(..read).unwrap_or_default();
+            for (at, _) in (from..).zip(found.windows(MAGIC.len())).filter(|(_, it)| *it == MAGIC) {
+                if matches!(self.look(at)?, (Some(_), true)) {
+                    return Ok(Some(at));
+                }
+            }
+            if read < MAGIC.len() {
+                return Ok(None);
+            }
+            // A magic may lie across two pieces.
+            from += (read - MAGIC.len() + 1) as u64;
+        }
+    }
+
+    /// Makes frames that are done of what lies between.
+    fn fill(&mut self, mut from: u64, to: u64) {
+        self.gone.insert(from, to);
+        while from < to {
+            let gap = to - from;
+            let frame = if gap > 2 * LONGEST_FILL { LONGEST_FILL } else { gap };
+            let _ = self.file.write_all_at(&Header::filling(frame).to_bytes(), from);
+            from += frame;
+        }
     }
 
     /// Appends a frame and says where it is. One that does not fit on the disk leaves nothing.
@@ -140,17 +237,35 @@ impl Segment {
         header.read_body(&self.file)
     }
 
-    /// The envelope at `offset` is pending no more. Its rows; none when it was not.
-    pub(crate) fn done(&mut self, offset: u64) -> io::Result<u64> {
-        let header = self.header(offset)?;
-        if header.done {
-            return Ok(0);
+    /// The envelope of these rows at `offset` is pending no more. Its rows, or none when it was not; and whether the disk
+    /// knows it.
+    pub(crate) fn done(&mut self, offset: u64, rows: u64) -> (u64, io::Result<()>) {
+        if self.is_gone(offset) {
+            return (0, Ok(()));
+        }
+        let (known, frame) = match self.header(offset) {
+            Ok(header) if header.done => return (0, Ok(())),
+            // Not synced: what is forgotten by a power failure is sent again.
+            Ok(header) => (self.mark(offset), header.frame()),
+            Err(error) => (Err(error), UNKNOWN),
+        };
+        if known.is_err() {
+            self.gone.insert(offset, offset + frame);
         }
         self.pending.envelopes = self.pending.envelopes.saturating_sub(1);
-        self.pending.rows = self.pending.rows.saturating_sub(header.rows.into());
-        // Not synced: what is forgotten by a power failure is sent again.
-        self.mark(offset)?;
-        Ok(header.rows.into())
+        self.pending.rows = self.pending.rows.saturating_sub(rows);
+        (rows, known)
+    }
+
+    /// Whether what begins there is done, or lost, although it may look otherwise.
+    pub(crate) fn is_gone(&self, offset: u64) -> bool {
+        self.gone.range(..=offset).next_back().is_some_and(|(_, end)| offset < *end)
+    }
+
+    /// Where to read on, when what lies there is gone.
+    pub(crate) fn behind_gone(&self, offset: u64) -> Option<u64> {
+        let (begin, end) = self.gone.range(..=offset).next_back()?;
+        (offset < *end && *end > begin + UNKNOWN).then_some(*end)
     }
 
     fn mark(&mut self, offset: u64) -> io::Result<()> {
@@ -161,9 +276,20 @@ impl Segment {
         if std::mem::take(&mut self.dirty) { self.file.sync_data() } else { Ok(()) }
     }
 
+    /// From now on it can't be written.
+    #[cfg(test)]
+    pub(crate) fn make_read_only(&mut self) {
+        self.file = File::open(&self.path).unwrap();
+    }
+
     pub(crate) fn delete(self) -> io::Result<()> {
         fs::remove_file(self.path)
     }
+}
+
+/// Whether the bytes are wrong, and not the disk: trying again does not help.
+pub(crate) fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
 }
 
 /// The numbers of the segments in a directory, in order. Other files are left alone.
@@ -189,4 +315,8 @@ fn options() -> OpenOptions {
     options
 }
 
+/// For the length of a frame of which only the begin is known.
+const UNKNOWN: u64 = 1;
+/// A frame has no more than 32 bits for its length.
+const LONGEST_FILL: u64 = 1 << 30;
 const SUFFIX: &str = ".spool";

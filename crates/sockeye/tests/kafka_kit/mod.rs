@@ -24,6 +24,16 @@ pub type RowKey = (u64, i64, u64);
 
 /// Every row of a topic, in the order of its partitions, as prost reads it.
 pub fn rows(bootstrap: &str, topic: &str) -> Vec<RowKey> {
+    let mut rows = Vec::new();
+    for payload in payloads(bootstrap, topic) {
+        let row = Envelope::decode_length_delimited(payload.as_slice()).unwrap().row;
+        rows.extend(row.iter().map(|it| (it.netns_inode, it.timestamp_ns, it.record_counter)));
+    }
+    rows
+}
+
+/// Every message of a topic as it is, in the order of its partitions.
+pub fn payloads(bootstrap: &str, topic: &str) -> Vec<Vec<u8>> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("group.id", "test")
@@ -39,16 +49,12 @@ pub fn rows(bootstrap: &str, topic: &str) -> Vec<RowKey> {
         open.insert(partition.id());
     }
     consumer.assign(&places).unwrap();
-    let mut rows = Vec::new();
+    let mut payloads = Vec::new();
     while !open.is_empty() {
         match consumer.poll(Duration::from_secs(30)).expect("a message or the end") {
             Ok(message) => {
                 assert!(message.key().is_none());
-                let envelope = Envelope::decode_length_delimited(message.payload().unwrap());
-                let row = envelope.unwrap().row;
-                rows.extend(
-                    row.iter().map(|it| (it.netns_inode, it.timestamp_ns, it.record_counter)),
-                );
+                payloads.push(message.payload().unwrap().to_vec());
             }
             Err(KafkaError::PartitionEOF(partition)) => {
                 open.remove(&partition);
@@ -56,7 +62,7 @@ pub fn rows(bootstrap: &str, topic: &str) -> Vec<RowKey> {
             Err(error) => panic!("{error}"),
         }
     }
-    rows
+    payloads
 }
 
 /// Some 20,000 sockets in a namespace of their own.

@@ -35,7 +35,8 @@ impl Checks {
         self.credit = (self.credit + took / SHARE).min(MOST_CREDIT);
         if plan == Plan::Check {
             self.credit = self.credit.saturating_sub(took);
-            self.cost = took;
+            // One that had to wait for a sink is no reason to give up checking.
+            self.cost = took.min(MOST_CREDIT / 2);
         }
     }
 }
@@ -79,5 +80,9 @@ mod tests {
         let mut checks = Checks::default();
         checks.took(Plan::Walk, Duration::from_secs(1_000_000));
         assert_eq!(checks.credit, MOST_CREDIT);
+        checks.took(Plan::Check, Duration::from_mins(1));
+        assert_eq!(checks.due(ids()), None);
+        checks.took(Plan::Walk, Duration::from_secs(1_000));
+        assert!(checks.due(ids()).is_some(), "a check that took long is not the last");
     }
 }

@@ -6,37 +6,52 @@ use sockeye_wire::{AttrSet, InetDiag, Messages};
 
 /// Payloads of replies, one behind the other. Its bytes are used again by the next one who keeps something.
 #[derive(Debug, Default)]
-pub(crate) struct Kept(Vec<u8>);
+pub(crate) struct Kept {
+    bytes: Vec<u8>,
+    /// Something was not kept, for want of room.
+    is_over: bool,
+}
 
 impl Kept {
     /// Uses the bytes of an earlier one.
     pub(crate) fn with_bytes(mut bytes: Vec<u8>) -> Self {
         bytes.clear();
-        Self(bytes)
+        Self { bytes, is_over: false }
     }
 
     /// Gives the bytes back.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
-        self.0
+        // What one namespace needed once is not held for the others.
+        if self.bytes.capacity() > MOST_BYTES_BETWEEN { Vec::new() } else { self.bytes }
     }
 
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        self.bytes.clear();
+        self.is_over = false;
+    }
+
+    /// Whether there was more than may be kept: no counter limits how many sockets are bound and do nothing.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
     }
 
     /// Keeps the payload of a reply, framed as the kernel framed it.
     pub(crate) fn keep(&mut self, payload: &[u8]) {
+        self.is_over |= self.bytes.len() > MOST_BYTES;
+        if self.is_over {
+            return;
+        }
         let len =
             u32::try_from(HEADER_BYTES + payload.len()).expect("a payload is part of a chunk");
-        self.0.extend_from_slice(&len.to_ne_bytes());
-        self.0.extend_from_slice(&[0; HEADER_BYTES - 4]);
-        self.0.extend_from_slice(payload);
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        self.bytes.extend_from_slice(&len.to_ne_bytes());
+        self.bytes.extend_from_slice(&[0; HEADER_BYTES - 4]);
+        self.bytes.extend_from_slice(payload);
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
     }
 
     /// Every socket that was kept.
     pub(crate) fn for_each(&self, wanted: AttrSet, mut socket: impl FnMut(&InetDiag<'_>)) {
-        for message in Messages::new(&self.0).flatten() {
+        for message in Messages::new(&self.bytes).flatten() {
             if let Ok(diag) = InetDiag::parse(message.payload, wanted) {
                 socket(&diag);
             }
@@ -60,6 +75,9 @@ fn is_mini(diag: &InetDiag<'_>) -> bool {
 }
 
 const TIMER_TIME_WAIT: u8 = 3;
+/// Some 8,000 sockets: four times as many as a namespace may have in use to be planned.
+const MOST_BYTES: usize = 4 << 20;
+const MOST_BYTES_BETWEEN: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -86,6 +104,19 @@ mod tests {
         assert_eq!(states, [(0, None), (1, Some(9)), (2, Some(9)), (3, Some(9)), (4, Some(9))]);
         kept.clear();
         kept.for_each(AttrSet::ALL, |_| panic!("nothing is kept"));
+    }
+
+    #[test]
+    fn no_more_is_kept_than_there_is_room_for_and_it_is_not_held() {
+        let mut kept = Kept::default();
+        while !kept.is_over() {
+            kept.keep(&[0; 1000]);
+        }
+        assert!(kept.bytes.len() <= MOST_BYTES + 1024);
+        kept.clear();
+        assert!(!kept.is_over());
+        assert_eq!(kept.into_bytes().capacity(), 0);
+        assert_eq!(Kept::with_bytes(Vec::with_capacity(100)).into_bytes().capacity(), 100);
     }
 
     #[test]

@@ -105,6 +105,9 @@ impl Look {
 
     fn plan(&mut self, wanted: StateSet, memory: &Memory, check: bool) {
         self.first = first(wanted, self.counts, self.bound);
+        if check && self.first == First::Nothing {
+            self.first = First::Unconnected;
+        }
         if self.first != First::Unconnected {
             return;
         }

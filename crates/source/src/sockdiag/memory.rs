@@ -26,7 +26,7 @@ pub(crate) struct Memory {
 pub(crate) struct Known {
     /// Connections opened in the namespace until then.
     pub(crate) opens: u64,
-    /// In the order in which the kernel gave them.
+    /// Each once.
     pub(crate) keys: Vec<SocketKey>,
     /// Gives the keys' share of the budget back.
     _lease: Lease,

@@ -87,12 +87,14 @@ pub(crate) struct Counts {
     pub(crate) in_use: u64,
     /// Mini-sockets.
     pub(crate) time_waiters: u32,
+    /// Sockets of every kind.
+    pub(crate) used: u32,
 }
 
 impl From<SockStat> for Counts {
     fn from(stat: SockStat) -> Self {
         let in_use = u64::from(stat.tcp_inuse) + u64::from(stat.tcp6_inuse);
-        Self { in_use, time_waiters: stat.time_wait }
+        Self { in_use, time_waiters: stat.time_wait, used: stat.used }
     }
 }
 
@@ -144,7 +146,7 @@ mod tests {
     const BIG: StateSet = StateSet::DEFAULT;
 
     fn counts(in_use: u64, time_waiters: u32) -> Counts {
-        Counts { in_use, time_waiters }
+        Counts { in_use, time_waiters, used: 0 }
     }
 
     #[test]

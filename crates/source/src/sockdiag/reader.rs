@@ -169,14 +169,18 @@ impl Shared {
 
     /// The program for the kernel: a part's ports, and the filter as far as the kernel can tell.
     pub(crate) fn bytecode(&self, filter: Option<&Resolved>, part: Option<&Part>) -> Vec<u8> {
-        let refused = self.refused.load(Ordering::Relaxed);
-        let support = if refused { Support::LEAST } else { self.settings.support };
+        let support = if self.is_refused() { Support::LEAST } else { self.settings.support };
         bytecode(filter, part, support).unwrap_or_default()
     }
 
-    /// The kernel has refused the filter: it is given what every kernel knows from now on. False if it was already.
-    pub(crate) fn refused(&self) -> bool {
-        self.settings.filter.is_some() && !self.refused.swap(true, Ordering::Relaxed)
+    /// Whether the kernel is given only what every kernel knows.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// The kernel has refused the filter: from now on it is given what every kernel knows.
+    pub(crate) fn refuse(&self) {
+        self.refused.store(true, Ordering::Relaxed);
     }
 
     /// Whether only the kernel can tell which sockets the filter means.

@@ -36,6 +36,8 @@ pub(crate) struct Reading {
     counts: Option<Counts>,
     opens: Option<u64>,
     bound: bool,
+    /// The kernel was given no more of the filter than every kernel knows.
+    asked_least: bool,
     memory: Memory,
     kept: Kept,
     /// Sockets in use that were found without a walk.
@@ -111,6 +113,7 @@ impl Reading {
             counts: look.counts,
             opens: look.opens.filter(|_| part.is_none()),
             bound: look.bound,
+            asked_least: false,
             memory,
             kept: Kept::with_bytes(kept),
             found: 0,
@@ -159,6 +162,7 @@ impl Reading {
             Stage::Walk | Stage::Check => {
                 // In a small namespace the counters can prove something about all sockets only.
                 let filter = self.rows.filter.as_deref().filter(|_| self.opens.is_none());
+                self.asked_least = shared.is_refused();
                 let bytecode = shared.bytecode(filter, self.part.as_ref());
                 self.rows.requested_now();
                 self.ask_for_states(self.walked_states(shared), &bytecode);
@@ -206,11 +210,14 @@ impl Reading {
             Got::Chunk(received, chunk) if self.stage == Stage::Walk => {
                 let samples = self.samples(shared);
                 to.lanes.serve(&self.rows, &shared.settings.host);
-                let Self { progress, rows, keys, memory, opens, .. } = self;
+                let Self { progress, rows, keys, found, memory, opens, .. } = self;
                 let remembers = opens.is_some();
                 progress.feed(received, chunk, &mut |diag, payload| {
-                    if remembers && is_connection(diag) {
-                        keys.extend(SocketKey::of(payload));
+                    if remembers {
+                        *found += u64::from(in_use(diag));
+                        if is_connection(diag) {
+                            keys.extend(SocketKey::of(payload));
+                        }
                     }
                     if samples {
                         memory.sample.see(|| (diag.source_port(), diag.destination_port()));
@@ -251,6 +258,7 @@ impl Reading {
         self.total.completeness = self.progress.stats.completeness;
         self.add_up();
         self.memory.known = None;
+        self.census = None;
         self.stage = Stage::Ended;
     }
 
@@ -293,8 +301,9 @@ impl Reading {
         let completeness = self.progress.stats.completeness;
         let complete = completeness == Completeness::Complete;
         let refused = matches!(completeness, Completeness::Incomplete(Incomplete::Refused(_)));
-        if refused && self.stage == Stage::Walk && shared.refused() {
+        if refused && self.stage == Stage::Walk && self.rows.filter.is_some() && !self.asked_least {
             // A kernel that does not know one of the conditions: what it sends is looked at again in any case.
+            shared.refuse();
             self.add_up();
             return self.walk(shared);
         }
@@ -303,6 +312,7 @@ impl Reading {
         }
         self.add_up();
         match self.stage {
+            _ if self.kept.is_over() => self.walk(shared),
             Stage::Unconnected if complete => self.after_unconnected(shared),
             Stage::Lookups(from) if complete => self.after_lookups(from, shared),
             Stage::Unconnected | Stage::Lookups(_) => self.walk(shared),
@@ -362,12 +372,17 @@ impl Reading {
             self.planned = self.kept_cookies();
             self.kept.clear();
             self.keys.clear();
+            self.found = 0;
             self.plan = Plan::Check;
             self.stage = Stage::Check;
             self.walk_began = Instant::now();
         } else {
             self.plan = plan;
-            self.remember(shared);
+            match plan {
+                Plan::Lookups => self.remember(shared),
+                // A connection may have come and gone between one look at the counters and the next.
+                _ => self.memory.known = None,
+            }
             self.stage = Stage::Send;
         }
     }
@@ -376,6 +391,7 @@ impl Reading {
     fn walk(&mut self, shared: &Shared) {
         self.kept.clear();
         self.keys.clear();
+        self.found = 0;
         // Its files would keep the namespace for as long as the walk takes.
         self.census = None;
         self.memory.sample = Sample::default();
@@ -394,7 +410,8 @@ impl Reading {
     fn walked(&mut self, complete: bool, shared: &Shared) {
         self.memory.walk = self.walk_began.elapsed();
         self.memory.unconnected = false;
-        if complete {
+        // A walk can miss what moves meanwhile, and see it twice: it is gone by only where it saw as many as there are.
+        if complete && self.counts.is_some_and(|counts| counts.in_use == self.found) {
             self.remember(shared);
         } else {
             self.memory.known = None;
@@ -403,7 +420,9 @@ impl Reading {
 
     /// Keeps in mind what was found, where the counters allow to go by it.
     fn remember(&mut self, shared: &Shared) {
-        let keys = std::mem::take(&mut self.keys);
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.sort_unstable();
+        keys.dedup();
         // What was known before gives its share of the budget back first.
         self.memory.known = None;
         self.memory.known = self.opens.and_then(|opens| Known::new(opens, keys, &shared.budget));
@@ -414,7 +433,9 @@ impl Reading {
         let census = self.census.take();
         let counts = census.as_ref().and_then(|census| census.sockstat().ok()).map(Counts::from);
         let opens = census.as_ref().and_then(|census| census.opens().ok());
-        if complete && counts.is_some() && counts == self.counts && opens == self.opens {
+        // Our own socket is in use as well by now.
+        let before = self.counts.map(|before| Counts { used: before.used + 1, ..before });
+        if complete && counts.is_some() && counts == before && opens == self.opens {
             let (planned, walked) = (std::mem::take(&mut self.planned), self.kept_cookies());
             self.differences = Some(differences(&planned, &walked));
         }

@@ -45,28 +45,39 @@ impl Sample {
     /// `count` parts that together are every port, each pair of ports in exactly one of them; sockets that are
     /// distributed as the sample is fill them evenly, as far as ports can tell them apart.
     pub(crate) fn parts(&self, count: u16) -> Vec<Part> {
-        let mut parts = Vec::with_capacity(usize::from(count));
-        cut(Part::ALL, &mut self.pairs.clone(), count.max(1), &mut parts);
-        parts
+        cut(Part::ALL, &mut self.pairs.clone(), count.max(1)).parts
     }
 }
 
-fn cut(part: Part, pairs: &mut [(u16, u16)], count: u16, parts: &mut Vec<Part>) {
-    let cuts = [Side::Source, Side::Destination].into_iter().flat_map(|side| {
+/// Parts, and how many of the sample the largest of them has.
+struct Parted {
+    parts: Vec<Part>,
+    largest: usize,
+}
+
+fn cut(part: Part, pairs: &mut [(u16, u16)], count: u16) -> Parted {
+    let mut cuts: Vec<Cut> = Vec::new();
+    for side in [Side::Source, Side::Destination] {
         side.sort(pairs);
-        (1..count).filter_map(|low| Cut::of(part, side, pairs, low, count)).collect::<Vec<_>>()
-    });
+        cuts.extend((1..count).filter_map(|low| Cut::of(part, side, pairs, low, count)));
+    }
     // Whichever is most even; then closest to the middle.
-    let Some(cut_here) = cuts.min_by_key(|cut| (cut.off, (2 * cut.low).abs_diff(count))) else {
-        // A single part, or a single pair of ports, which can't be cut any more.
-        return parts.push(part);
-    };
-    let Cut { side, first, before, low, .. } = cut_here;
-    side.sort(pairs);
-    let (lower, upper) = pairs.split_at_mut(before);
-    let (below, above) = side.halves(part, first);
-    cut(below, lower, low, parts);
-    cut(above, upper, count - low, parts);
+    cuts.sort_by_key(|cut| (cut.off, (2 * cut.low).abs_diff(count)));
+    // An even cut may leave halves that can't be cut evenly: with few parts there is time to try others.
+    let tries = if count <= FEW { TRIES } else { 1 };
+    let tried = cuts.into_iter().take(tries).map(|Cut { side, first, before, low, .. }| {
+        side.sort(pairs);
+        let (lower, upper) = pairs.split_at_mut(before);
+        let (below, above) = side.halves(part, first);
+        let mut parted = cut(below, lower, low);
+        let rest = cut(above, upper, count - low);
+        parted.parts.extend(rest.parts);
+        parted.largest = parted.largest.max(rest.largest);
+        parted
+    });
+    // None: a single part, or a single pair of ports, which can't be cut any more.
+    let best = tried.min_by_key(|parted| parted.largest);
+    best.unwrap_or(Parted { parts: vec![part], largest: pairs.len() })
 }
 
 /// Which ports a cut goes by.
@@ -138,6 +149,8 @@ impl Cut {
     }
 }
 
+const FEW: u16 = 4;
+const TRIES: usize = 4;
 /// 16 KiB.
 const MOST_PAIRS: usize = 4096;
 const FIRST_STRIDE: u32 = 1;
@@ -181,6 +194,20 @@ mod tests {
     fn a_server_with_one_port_is_cut_by_the_ports_of_its_clients() {
         let sizes = sizes(&sample((0..4000u16).map(|i| (443, 1024 + i * 7))), 4);
         assert_eq!(sizes, [1000; 4]);
+    }
+
+    #[test]
+    fn a_server_in_the_midst_of_its_clients_ports_is_cut_evenly_wherever_it_stands() {
+        for server in (32_768..61_000u16).step_by(97) {
+            let clients = (0..2000u16).map(|i| 32_768 + i * 14 + 1).filter(|port| *port != server);
+            let ends = clients.flat_map(|port| [(port, server), (server, port)]);
+            for count in [2, 3, 4] {
+                let sizes = sizes(&sample(ends.clone()), count);
+                let share = 4000 / usize::from(count);
+                let even = sizes.iter().all(|size| size.abs_diff(share) <= share / 3);
+                assert!(even && sizes.len() == usize::from(count), "{server}: {sizes:?}");
+            }
+        }
     }
 
     #[test]

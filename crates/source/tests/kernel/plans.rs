@@ -164,7 +164,12 @@ fn sockets_that_stay_are_in_every_planned_poll_while_others_come_and_go() {
             netns
                 .enter(|| {
                     while !end.load(Ordering::Relaxed) {
-                        drop(states::established(loopback(), None).unwrap());
+                        match fastrand::u8(0..4) {
+                            0 => drop(states::established(loopback(), None).unwrap()),
+                            // Now and then nothing happens between two polls.
+                            1 => thread::sleep(Duration::from_millis(fastrand::u64(0..60))),
+                            _ => drop(states::listener(loopback(), 1, None).unwrap()),
+                        }
                         thread::sleep(Duration::from_micros(fastrand::u64(0..3_000)));
                     }
                 })
@@ -183,7 +188,7 @@ fn sockets_that_stay_are_in_every_planned_poll_while_others_come_and_go() {
         end.store(true, Ordering::Relaxed);
     });
     drop(stays);
-    assert!(plans.contains("walk"), "{plans:?}");
+    assert!(plans.contains("walk") && plans.contains("lookups"), "{plans:?}");
     assert_eq!(eye.source.counters().totals().check_differences, 0);
 }
 
@@ -221,16 +226,18 @@ fn now_and_then_a_cheap_plan_is_checked_and_nothing_differs() {
     let _held = connections(&netns, 10);
     let mut eye = eye(PlanMode::Auto, StateSet::DEFAULT);
     let expected = cookies(&eye.poll().rows_of(&netns));
-    let mut checked = false;
     for _ in 0..20_000 {
         let poll = eye.poll();
         if poll.part(netns.name()).plan == "check" {
-            checked = true;
             assert_eq!(cookies(&poll.rows_of(&netns)), expected);
+        }
+        // One that something changed under, such as the kernel freeing a socket of ours, says nothing.
+        if eye.source.counters().totals().checks > 0 {
             break;
         }
+        thread::sleep(Duration::from_millis(1));
     }
     let totals = eye.source.counters().totals();
-    assert!(checked && totals.checks > 0, "{totals:?}");
+    assert!(totals.checks > 0, "{totals:?}");
     assert_eq!(totals.check_differences, 0);
 }
