@@ -204,7 +204,8 @@ mod tests {
             for count in [2, 3, 4] {
                 let sizes = sizes(&sample(ends.clone()), count);
                 let share = 4000 / usize::from(count);
-                let even = sizes.iter().all(|size| size.abs_diff(share) <= share / 3);
+                // The largest part is what a dump waits for.
+                let even = sizes.iter().all(|size| *size <= share + share / 4);
                 assert!(even && sizes.len() == usize::from(count), "{server}: {sizes:?}");
             }
         }
