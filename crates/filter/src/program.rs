@@ -39,20 +39,20 @@ impl Default for Support {
     }
 }
 
-/// The program for both, or `None` when there is nothing to leave out.
+/// The program for the filter within any of these parts (none: everywhere), or `None` when there is nothing to leave out.
 ///
 /// It accepts every socket that [`Resolved::matches`] accepts, and more where a condition is not in `support` or the
 /// program would be longer than the kernel should be given: so look at each row again.
-pub fn bytecode(
-    filter: Option<&Resolved>,
-    part: Option<&Part>,
-    support: Support,
-) -> Option<Vec<u8>> {
-    let part = part.map_or(Predicate::ALWAYS, Part::predicate);
+pub fn bytecode(filter: Option<&Resolved>, parts: &[Part], support: Support) -> Option<Vec<u8>> {
+    let part = match parts {
+        [] => Predicate::ALWAYS,
+        [part] => part.predicate(),
+        parts => Predicate::Any(parts.iter().map(Part::predicate).collect()),
+    };
     let mut program = Vec::new();
     let whole = filter.map_or(Predicate::ALWAYS, |filter| filter.within(support));
     if assemble(&part.clone().and(whole), &mut program).is_err() {
-        assemble(&part, &mut program).expect("a part is at most four comparisons");
+        assemble(&part, &mut program).expect("a part is a few comparisons");
     }
     (!program.is_empty()).then_some(program)
 }
@@ -95,14 +95,14 @@ mod tests {
 
     #[test]
     fn no_program_is_made_for_everything_and_a_long_one_becomes_that_of_the_part() {
-        assert_eq!(bytecode(None, None, Support::ALL), None);
-        assert_eq!(bytecode(None, Some(&Part::ALL), Support::ALL), None);
+        assert_eq!(bytecode(None, &[], Support::ALL), None);
+        assert_eq!(bytecode(None, &[Part::ALL], Support::ALL), None);
         let part = Part::equal(1, 4);
-        let of_part = bytecode(None, Some(&part), Support::ALL).unwrap();
+        let of_part = bytecode(None, &[part], Support::ALL).unwrap();
         assert_eq!(of_part.len(), 16);
         let long = vec!["dst 10.0.0.1"; 2000].join(" or ").parse::<Filter>().unwrap();
         let long = long.resolve(|_: &str| None);
-        assert_eq!(bytecode(Some(&long), Some(&part), Support::ALL), Some(of_part));
-        assert_eq!(bytecode(Some(&long), None, Support::ALL), None);
+        assert_eq!(bytecode(Some(&long), &[part], Support::ALL), Some(of_part));
+        assert_eq!(bytecode(Some(&long), &[], Support::ALL), None);
     }
 }

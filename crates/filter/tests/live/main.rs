@@ -135,7 +135,7 @@ fn ss_the_kernel_and_the_rows_agree_on_every_expression() {
         let filter = resolve(&world.netns, text);
         let expected = ss(&world.netns, text);
         assert!(!expected.is_empty() && expected.len() < all.len(), "{text}: {expected:?}");
-        let program = bytecode(Some(&filter), None, Support::ALL);
+        let program = bytecode(Some(&filter), &[], Support::ALL);
         let by_kernel = sent(&world.netns, program.as_deref());
         assert_eq!(keys(&by_kernel), expected, "{text}: the kernel alone");
         let by_rows: Vec<Row> = all.iter().filter(|row| row.matches(&filter)).cloned().collect();
@@ -144,7 +144,7 @@ fn ss_the_kernel_and_the_rows_agree_on_every_expression() {
             continue;
         }
         assert_eq!(keys(&by_rows), expected, "{text}: rows alone");
-        let least = bytecode(Some(&filter), None, Support::LEAST);
+        let least = bytecode(Some(&filter), &[], Support::LEAST);
         let mut rest = sent(&world.netns, least.as_deref());
         rest.retain(|row| row.matches(&filter));
         assert_eq!(keys(&rest), expected, "{text}: a kernel that knows little, and rows");
@@ -177,7 +177,7 @@ fn sockets_of_a_link_and_connections_that_are_half_open_are_no_different() {
         let filter = resolve(&server, text);
         let expected = ss(&server, text);
         assert_eq!(expected.len(), count, "{text}");
-        let program = bytecode(Some(&filter), None, Support::ALL);
+        let program = bytecode(Some(&filter), &[], Support::ALL);
         assert_eq!(keys(&sent(&server, program.as_deref())), expected, "{text}");
         let by_rows: Vec<Row> = all.iter().filter(|row| row.matches(&filter)).cloned().collect();
         assert_eq!(keys(&by_rows), expected, "{text}");
@@ -200,7 +200,7 @@ fn what_is_ours_alone_means_what_ss_says_in_more_words() {
         ),
         ("src [::1]/128:443", "src [::1]:443"),
     ] {
-        let program = bytecode(Some(&resolve(&world.netns, ours)), None, Support::ALL);
+        let program = bytecode(Some(&resolve(&world.netns, ours)), &[], Support::ALL);
         assert_eq!(
             keys(&sent(&world.netns, program.as_deref())),
             ss(&world.netns, theirs),
@@ -216,7 +216,7 @@ fn a_device_of_another_namespace_matches_nothing() {
     let world = World::new("nowhere");
     let filter = resolve(&world.netns, "dev = d9");
     assert!(filter.is_never());
-    let program = bytecode(Some(&filter), None, Support::ALL);
+    let program = bytecode(Some(&filter), &[], Support::ALL);
     assert_eq!(sent(&world.netns, program.as_deref()).len(), 0);
 }
 
@@ -238,7 +238,10 @@ fn parts_bring_every_socket_exactly_once_with_and_without_a_filter() {
     for parts in [&cut[..], &equal] {
         for filter in [None, Some(&filter)] {
             let of = |part: &Part| {
-                sent(&world.netns, bytecode(filter, Some(part), Support::ALL).as_deref())
+                sent(
+                    &world.netns,
+                    bytecode(filter, std::slice::from_ref(part), Support::ALL).as_deref(),
+                )
             };
             let together: Vec<Row> = parts.iter().flat_map(of).collect();
             let wanted = all.iter().filter(|row| filter.is_none_or(|filter| row.matches(filter)));
@@ -254,7 +257,7 @@ fn without_net_admin_a_mark_is_refused_and_the_default_leaves_it_out() {
     let world = World::new("mark");
     let filter = resolve(&world.netns, "fwmark = 5 and sport = :443");
     let programs = [Support::ALL, Support::default()]
-        .map(|support| bytecode(Some(&filter), None, support).unwrap());
+        .map(|support| bytecode(Some(&filter), &[], support).unwrap());
     let answers = world.netns.enter(|| {
         caps::drop(None, caps::CapSet::Effective, caps::Capability::CAP_NET_ADMIN).unwrap();
         programs.map(|program| dump(&program).map(|rows| keys(&rows)))
@@ -296,7 +299,7 @@ fn a_cgroup_is_found_by_its_path() {
     ] {
         let filter = resolve(&world.netns, &text);
         let expected = ss(&world.netns, &text);
-        let program = bytecode(Some(&filter), None, Support::ALL);
+        let program = bytecode(Some(&filter), &[], Support::ALL);
         assert_eq!(keys(&sent(&world.netns, program.as_deref())), expected, "{text}");
         let mut all = sent(&world.netns, None);
         all.retain(|row| row.matches(&filter));

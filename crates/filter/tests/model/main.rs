@@ -52,7 +52,7 @@ proptest! {
         (expression, text) in expressions(), sockets in some_sockets(),
     ) {
         let filter = resolved(&expression, &text);
-        let program = bytecode(Some(&filter), None, Support::ALL);
+        let program = bytecode(Some(&filter), &[], Support::ALL);
         if let Some(program) = &program {
             prop_assert_eq!(kernel::audit(program, true), Ok(()), "{}", text);
         }
@@ -77,7 +77,7 @@ proptest! {
         device: bool, mark: bool, cgroup: bool,
     ) {
         let filter = resolved(&expression, &text);
-        let program = bytecode(Some(&filter), None, Support { device, mark, cgroup });
+        let program = bytecode(Some(&filter), &[], Support { device, mark, cgroup });
         if let Some(program) = &program {
             prop_assert_eq!(kernel::audit(program, mark), Ok(()), "{}", text);
             prop_assert!(device || !kernel::has(program, kernel::DEV_COND));

@@ -44,7 +44,7 @@ proptest! {
         }
         let mut found = 0;
         for part in cut(&cuts) {
-            let program = bytecode(None, Some(&part), Support::LEAST);
+            let program = bytecode(None, &[part], Support::LEAST);
             prop_assert_eq!(program.is_none(), part == Part::ALL);
             if let Some(program) = &program {
                 prop_assert_eq!(kernel::audit(program, false), Ok(()));
@@ -61,7 +61,7 @@ proptest! {
         let filter: Filter = "sport < 1000 or not dport :443 or dev eth0".parse().unwrap();
         let filter = filter.resolve(Netns);
         for part in cut(&cuts) {
-            let program = bytecode(Some(&filter), Some(&part), Support::ALL).unwrap();
+            let program = bytecode(Some(&filter), &[part], Support::ALL).unwrap();
             prop_assert_eq!(kernel::audit(&program, false), Ok(()));
             let inside = part.contains(socket.source.1, socket.destination.1);
             prop_assert_eq!(kernel::run(&program, &socket), inside && socket.matches(&filter));
@@ -83,7 +83,7 @@ fn equal_parts_are_parts_too() {
         for port in PORTS {
             let sent = (0..count).filter(|index| {
                 let part = Part::equal(*index, count);
-                accepts(bytecode(None, Some(&part), Support::LEAST).as_deref(), &at(port))
+                accepts(bytecode(None, &[part], Support::LEAST).as_deref(), &at(port))
             });
             assert_eq!(sent.count(), 1, "{port} of {count}");
         }

@@ -61,7 +61,7 @@ fn advice(cost: Cost, walk: Duration, in_use: &[u64]) -> Vec<String> {
 /// The time that the kernel takes to walk the table and find nothing; the least of three.
 fn walk() -> io::Result<Duration> {
     let nothing = Part { source: (0, 0), destination: (u16::MAX, u16::MAX) };
-    let bytecode = bytecode(None, Some(&nothing), Support::LEAST).unwrap_or_default();
+    let bytecode = bytecode(None, &[nothing], Support::LEAST).unwrap_or_default();
     let states = "established".parse().expect("a state's name");
     let mut least = Duration::MAX;
     for _ in 0..3 {

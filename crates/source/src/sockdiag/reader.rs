@@ -71,7 +71,7 @@ pub(crate) struct Job {
 pub(crate) struct GivenPart {
     index: u16,
     count: u16,
-    ports: Part,
+    ports: Vec<Part>,
     common: Arc<Common>,
 }
 
@@ -168,9 +168,9 @@ impl Shared {
     }
 
     /// The program for the kernel: a part's ports, and the filter as far as the kernel can tell.
-    pub(crate) fn bytecode(&self, filter: Option<&Resolved>, part: Option<&Part>) -> Vec<u8> {
+    pub(crate) fn bytecode(&self, filter: Option<&Resolved>, ports: &[Part]) -> Vec<u8> {
         let support = if self.is_refused() { Support::LEAST } else { self.settings.support };
-        bytecode(filter, part, support).unwrap_or_default()
+        bytecode(filter, ports, support).unwrap_or_default()
     }
 
     /// Whether the kernel is given only what every kernel knows.

@@ -30,7 +30,7 @@ pub(crate) struct Reading {
     plan: Plan,
     /// Compare what a cheap plan brings with a walk.
     check: bool,
-    part: Option<Part>,
+    part: Option<Vec<Part>>,
     /// Its files keep the namespace as a socket does.
     pub(crate) census: Option<Census>,
     counts: Option<Counts>,
@@ -96,12 +96,12 @@ impl Reading {
         shared: &Shared,
         mut rows: Rows,
         look: Look,
-        part: Option<Part>,
+        part: Option<Vec<Part>>,
         memory: Memory,
         kept: Vec<u8>,
     ) -> (Self, Option<DiagSocket>) {
         let port_id = look.socket.as_ref().map_or(0, DiagSocket::port_id);
-        let now = Instant::now();
+        let (now, in_part) = (Instant::now(), part.is_some());
         rows.filter = look.filter;
         let mut reading = Self {
             rows,
@@ -111,7 +111,7 @@ impl Reading {
             part,
             census: look.census,
             counts: look.counts,
-            opens: look.opens.filter(|_| part.is_none()),
+            opens: look.opens.filter(|_| !in_part),
             bound: look.bound,
             asked_least: false,
             memory,
@@ -130,7 +130,7 @@ impl Reading {
             walk_began: now,
         };
         // Counters are of the whole namespace, and prove nothing about a part.
-        let first = if part.is_some() { First::Walk } else { look.first };
+        let first = if in_part { First::Walk } else { look.first };
         match first {
             First::Nothing => reading.memory.known = None,
             First::Unconnected => {
@@ -163,7 +163,7 @@ impl Reading {
                 // In a small namespace the counters can prove something about all sockets only.
                 let filter = self.rows.filter.as_deref().filter(|_| self.opens.is_none());
                 self.asked_least = shared.is_refused();
-                let bytecode = shared.bytecode(filter, self.part.as_ref());
+                let bytecode = shared.bytecode(filter, self.part.as_deref().unwrap_or_default());
                 self.rows.requested_now();
                 self.ask_for_states(self.walked_states(shared), &bytecode);
             }

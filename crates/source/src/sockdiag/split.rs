@@ -42,115 +42,63 @@ impl Sample {
         self.pairs.push(pair);
     }
 
-    /// `count` parts that together are every port, each pair of ports in exactly one of them; sockets that are
-    /// distributed as the sample is fill them evenly, as far as ports can tell them apart.
-    pub(crate) fn parts(&self, count: u16) -> Vec<Part> {
-        cut(Part::ALL, &mut self.pairs.clone(), count.max(1)).parts
+    /// At most `count` parts that together are every pair of ports, each pair in exactly one of them: pairs are put in
+    /// order, by source port and then by destination port, and the order is cut where it gives each part its share of the
+    /// sample; without a sample, its share of the source ports. Sockets with the same pair of ports can't be told apart.
+    ///
+    /// A part is at most three rectangles: the end of one source port, whole source ports, the beginning of one.
+    pub(crate) fn parts(&self, count: u16) -> Vec<Vec<Part>> {
+        let mut pairs = self.pairs.clone();
+        pairs.sort_unstable();
+        let mut firsts: Vec<(u16, u16)> = (1..count).filter_map(|i| at(&pairs, i, count)).collect();
+        firsts.retain(|first| *first > (0, 0));
+        firsts.dedup();
+        let lasts = firsts.iter().map(|first| before(*first)).chain([(u16::MAX, u16::MAX)]);
+        let firsts = [(0, 0)].into_iter().chain(firsts.iter().copied());
+        firsts.zip(lasts).map(|(first, last)| rectangles(first, last)).collect()
     }
 }
 
-/// Parts, and how many of the sample the largest of them has.
-struct Parted {
-    parts: Vec<Part>,
-    largest: usize,
+/// Where part `i` of `count` begins.
+fn at(pairs: &[(u16, u16)], i: u16, count: u16) -> Option<(u16, u16)> {
+    if pairs.is_empty() {
+        let port = 0x1_0000 * u32::from(i) / u32::from(count);
+        return Some((u16::try_from(port).ok()?, 0));
+    }
+    pairs.get(pairs.len() * usize::from(i) / usize::from(count)).copied()
 }
 
-fn cut(part: Part, pairs: &mut [(u16, u16)], count: u16) -> Parted {
-    let mut cuts: Vec<Cut> = Vec::new();
-    for side in [Side::Source, Side::Destination] {
-        side.sort(pairs);
-        cuts.extend((1..count).filter_map(|low| Cut::of(part, side, pairs, low, count)));
-    }
-    // Whichever is most even; then closest to the middle.
-    cuts.sort_by_key(|cut| (cut.off, (2 * cut.low).abs_diff(count)));
-    // An even cut may leave halves that can't be cut evenly: with few parts there is time to try others.
-    let tries = if count <= FEW { TRIES } else { 1 };
-    let tried = cuts.into_iter().take(tries).map(|Cut { side, first, before, low, .. }| {
-        side.sort(pairs);
-        let (lower, upper) = pairs.split_at_mut(before);
-        let (below, above) = side.halves(part, first);
-        let mut parted = cut(below, lower, low);
-        let rest = cut(above, upper, count - low);
-        parted.parts.extend(rest.parts);
-        parted.largest = parted.largest.max(rest.largest);
-        parted
-    });
-    // None: a single part, or a single pair of ports, which can't be cut any more.
-    let best = tried.min_by_key(|parted| parted.largest);
-    best.unwrap_or(Parted { parts: vec![part], largest: pairs.len() })
-}
-
-/// Which ports a cut goes by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Source,
-    Destination,
-}
-
-impl Side {
-    fn port(self, pair: (u16, u16)) -> u16 {
-        if self == Self::Source { pair.0 } else { pair.1 }
-    }
-
-    fn sort(self, pairs: &mut [(u16, u16)]) {
-        pairs.sort_unstable_by_key(|pair| self.port(*pair));
-    }
-
-    fn range(self, part: Part) -> (u16, u16) {
-        if self == Self::Source { part.source } else { part.destination }
-    }
-
-    /// The part below the port `first`, and the part from it on.
-    fn halves(self, part: Part, first: u16) -> (Part, Part) {
-        let (low, high) = self.range(part);
-        let with = |range| match self {
-            Self::Source => Part { source: range, ..part },
-            Self::Destination => Part { destination: range, ..part },
-        };
-        (with((low, first.saturating_sub(1))), with((first, high)))
+/// The pair before this one, which is not the first.
+fn before((source, destination): (u16, u16)) -> (u16, u16) {
+    match destination.checked_sub(1) {
+        Some(destination) => (source, destination),
+        None => (source.saturating_sub(1), u16::MAX),
     }
 }
 
-/// A way to cut a part in two.
-#[derive(Debug, Clone, Copy)]
-struct Cut {
-    side: Side,
-    /// First port of the upper half.
-    first: u16,
-    /// Sockets of the sample in the lower half.
-    before: usize,
-    /// How many more or fewer than were wanted.
-    off: usize,
-    /// How many parts the lower half is to make.
-    low: u16,
-}
-
-impl Cut {
-    /// The cut that leaves closest to `low / count` of the sample, which is in order, in the lower half; without a
-    /// sample, of the ports. `None` where there is no place for one.
-    fn of(part: Part, side: Side, pairs: &[(u16, u16)], low: u16, count: u16) -> Option<Self> {
-        let (lowest, highest) = side.range(part);
-        let share = pairs.len() * usize::from(low) / usize::from(count);
-        let at = |first: u16| {
-            let before = pairs.partition_point(|pair| side.port(*pair) < first);
-            Self { side, first, before, off: before.abs_diff(share), low }
-        };
-        if pairs.is_empty() {
-            let ports = u32::from(highest - lowest) + 1;
-            let first = u32::from(lowest) + ports * u32::from(low) / u32::from(count);
-            return u16::try_from(first).ok().filter(|first| *first > lowest).map(at);
-        }
-        let near = [pairs.get(share.saturating_sub(1)), pairs.get(share)];
-        // Below the port that stands at the wanted place, or behind it.
-        let ports = near.into_iter().flatten().map(|pair| side.port(*pair));
-        let firsts = ports.flat_map(|port| [Some(port), port.checked_add(1)]).flatten();
-        let inside = firsts.filter(|first| *first > lowest && *first <= highest);
-        inside.map(at).min_by_key(|cut| cut.off)
+/// Every pair from the first to the last.
+fn rectangles(first: (u16, u16), last: (u16, u16)) -> Vec<Part> {
+    if first.0 == last.0 {
+        return vec![Part { source: (first.0, first.0), destination: (first.1, last.1) }];
     }
+    let mut parts = Vec::new();
+    let (mut low, mut high) = (u32::from(first.0), u32::from(last.0));
+    if first.1 > 0 {
+        parts.push(Part { source: (first.0, first.0), destination: (first.1, u16::MAX) });
+        low += 1;
+    }
+    if last.1 < u16::MAX {
+        parts.push(Part { source: (last.0, last.0), destination: (0, last.1) });
+        high -= 1;
+    }
+    if let (Ok(low), Ok(high)) = (u16::try_from(low), u16::try_from(high))
+        && low <= high
+    {
+        parts.push(Part { source: (low, high), destination: (0, u16::MAX) });
+    }
+    parts
 }
 
-const FEW: u16 = 4;
-const TRIES: usize = 4;
 /// 16 KiB.
 const MOST_PAIRS: usize = 4096;
 const FIRST_STRIDE: u32 = 1;
@@ -165,19 +113,23 @@ mod tests {
         Sample { pairs: pairs.into_iter().collect(), ..Sample::default() }
     }
 
+    fn holds(parts: &[Part], pair: (u16, u16)) -> bool {
+        parts.iter().any(|part| part.contains(pair.0, pair.1))
+    }
+
     fn sizes(sample: &Sample, count: u16) -> Vec<usize> {
         let parts = sample.parts(count);
         let size =
-            |part: &Part| sample.pairs.iter().filter(|pair| part.contains(pair.0, pair.1)).count();
+            |part: &Vec<Part>| sample.pairs.iter().filter(|pair| holds(part, **pair)).count();
         parts.iter().map(size).collect()
     }
 
     #[test]
     fn without_a_sample_the_source_ports_are_cut_evenly() {
         let parts = Sample::default().parts(4);
-        let sources: Vec<_> = parts.iter().map(|part| part.source).collect();
+        let sources: Vec<_> = parts.iter().flatten().map(|part| part.source).collect();
         assert_eq!(sources, [(0, 16383), (16384, 32767), (32768, 49151), (49152, 65535)]);
-        assert!(parts.iter().all(|part| part.destination == (0, 65535)));
+        assert!(parts.iter().flatten().all(|part| part.destination == (0, 65535)));
     }
 
     #[test]
@@ -186,7 +138,7 @@ mod tests {
         for count in [2, 3, 4, 8] {
             let sizes = sizes(&sample(ends.clone()), count);
             let share = 4000 / usize::from(count);
-            assert!(sizes.iter().all(|size| size.abs_diff(share) <= share / 20), "{sizes:?}");
+            assert!(sizes.iter().all(|size| size.abs_diff(share) <= 1), "{sizes:?}");
         }
     }
 
@@ -204,8 +156,7 @@ mod tests {
             for count in [2, 3, 4] {
                 let sizes = sizes(&sample(ends.clone()), count);
                 let share = 4000 / usize::from(count);
-                // The largest part is what a dump waits for.
-                let even = sizes.iter().all(|size| *size <= share + share / 4);
+                let even = sizes.iter().all(|size| size.abs_diff(share) <= 1);
                 assert!(even && sizes.len() == usize::from(count), "{server}: {sizes:?}");
             }
         }
@@ -239,9 +190,11 @@ mod tests {
         ) {
             let parts = sample(pairs.clone()).parts(count);
             prop_assert!(!parts.is_empty() && parts.len() <= usize::from(count));
-            let corners = parts.iter().flat_map(|part| [part.source.0, part.source.1].map(|source| (source, part.destination.1)));
+            let corners = parts.iter().flatten().flat_map(|part| {
+                [part.source.0, part.source.1].map(|source| (source, part.destination.1))
+            });
             for pair in pairs.into_iter().chain(probes).chain(corners.collect::<Vec<_>>()) {
-                prop_assert_eq!(parts.iter().filter(|part| part.contains(pair.0, pair.1)).count(), 1, "{:?}", pair);
+                prop_assert_eq!(parts.iter().filter(|part| holds(part, pair)).count(), 1, "{:?}", pair);
             }
         }
     }

@@ -35,8 +35,7 @@ fn the_kernel_is_sent_a_dump_request_with_the_states_and_the_extension_bits() {
 fn a_part_of_a_namespace_is_asked_for_by_its_ports() {
     let stop = Stop::default();
     let mut kernel = scripted([chunk(&[done(0)])]);
-    let bytecode =
-        sockeye_filter::bytecode(None, Some(&Part::equal(1, 4)), Support::LEAST).unwrap();
+    let bytecode = sockeye_filter::bytecode(None, &[Part::equal(1, 4)], Support::LEAST).unwrap();
     let mut dump = dump(&stop);
     dump.request = Request { states: StateSet::ALL, attrs: AttrSet::NONE, bytecode: &bytecode };
     dump.run(&mut kernel, &mut [0; 4096], || true, |_| ());
