@@ -25,6 +25,9 @@ pub(crate) struct BenchArguments {
     /// Only these: 1 to 12, growth, io-uring, kafka, pgo; repeatable. Nothing is written.
     #[arg(long = "case", value_name = "CASE", value_parser = wanted)]
     cases: Vec<String>,
+    /// Writes benches/RESULTS.md whatever was left out; the page says what it has.
+    #[arg(long)]
+    write: bool,
     /// Measures this program in place of the release build.
     #[arg(long, value_name = "PROGRAM")]
     sockeye: Option<PathBuf>,
@@ -64,7 +67,8 @@ fn measure(root: &Path, arguments: &BenchArguments) -> Result<()> {
     print!("\n{}", report.text());
     let waited = quiet.waited();
     println!("{waited}");
-    if arguments.quick || !arguments.cases.is_empty() || arguments.sockeye.is_some() {
+    let is_part = arguments.quick || !arguments.cases.is_empty() || arguments.sockeye.is_some();
+    if is_part && !arguments.write {
         return Ok(());
     }
     let path = root.join(RESULTS);
@@ -82,6 +86,7 @@ impl BenchArguments {
     fn again(&self) -> Vec<String> {
         let mut words = vec!["--inside".to_owned()];
         words.extend(self.quick.then(|| "--quick".to_owned()));
+        words.extend(self.write.then(|| "--write".to_owned()));
         words.extend(self.large.then(|| "--large".to_owned()));
         words.extend(self.cases.iter().map(|case| format!("--case={case}")));
         words.extend(self.sockeye.iter().map(|path| format!("--sockeye={}", path.display())));
@@ -119,13 +124,14 @@ mod tests {
         let arguments = BenchArguments {
             quick: true,
             large: false,
+            write: true,
             cases: vec!["1".to_owned(), "growth".to_owned()],
             sockeye: Some("/x/sockeye".into()),
             inside: false,
         };
         assert_eq!(
             arguments.again(),
-            ["--inside", "--quick", "--case=1", "--case=growth", "--sockeye=/x/sockeye"]
+            ["--inside", "--quick", "--write", "--case=1", "--case=growth", "--sockeye=/x/sockeye"]
         );
         assert!(arguments.wants("growth") && !arguments.wants("2"));
         assert!(BenchArguments { cases: Vec::new(), ..arguments }.wants("2"));
