@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::thread;
 
 use sockeye_filter::Resolved;
@@ -138,9 +138,13 @@ impl Netlinkers {
     }
 }
 
+/// Looked up once: the standard library reads files of the cgroup for it, which takes longer than a receive.
 fn auto_readers() -> u16 {
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    u16::try_from(processors).unwrap_or(u16::MAX).min(MOST_AUTO_READERS)
+    static READERS: LazyLock<u16> = LazyLock::new(|| {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        u16::try_from(processors).unwrap_or(u16::MAX).min(MOST_AUTO_READERS)
+    });
+    *READERS
 }
 
 /// Each further reader walks the table once more: below this, a shorter dump is not worth the processor time.
