@@ -15,6 +15,7 @@ use crate::{bench_sandbox, dist, prerequisites};
 
 /// What `bench` takes.
 #[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct BenchArguments {
     /// Fewer rounds, and nothing is written.
     #[arg(long)]
