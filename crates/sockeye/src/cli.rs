@@ -294,17 +294,8 @@ pub(crate) struct ConsumeArgs {
     #[arg(long, value_name = "EXPRESSION", help_heading = "Reading")]
     pub(crate) filter: Option<String>,
 
-    /// Format to write: protobufList, protoJson, protoText, msgpack, jsonl, csv, tsv or table.
-    #[arg(long, value_name = "FORMAT", default_value = "jsonl", help_heading = "Output")]
-    pub(crate) to: Format,
-
-    /// Columns to write, separated by commas, in this order where order shows; tcp_info_* for all that begin so.
-    #[arg(long, value_name = "LIST", help_heading = "Output")]
-    pub(crate) columns: Option<Selection>,
-
-    /// Names for states and RFC 3339 times; in csv, tsv and table on by default.
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Output")]
-    pub(crate) humanize: Option<bool>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 
     #[command(flatten)]
     pub(crate) connection: KafkaConnectionArgs,
@@ -313,12 +304,9 @@ pub(crate) struct ConsumeArgs {
     pub(crate) file: FileArgs,
 }
 
+/// How rows that come from somewhere else than the kernel are written.
 #[derive(Debug, Args)]
-pub(crate) struct DecodeArgs {
-    /// The file to decode, - for standard input; as written by --marshal protobufList, zstd included.
-    #[arg(value_name = "FILE", default_value = "-")]
-    pub(crate) input: PathBuf,
-
+pub(crate) struct OutputArgs {
     /// Format to write: protobufList, protoJson, protoText, msgpack, jsonl, csv, tsv or table.
     #[arg(long, value_name = "FORMAT", default_value = "jsonl", help_heading = "Output")]
     pub(crate) to: Format,
@@ -330,6 +318,16 @@ pub(crate) struct DecodeArgs {
     /// Names for states and RFC 3339 times; in csv, tsv and table on by default.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Output")]
     pub(crate) humanize: Option<bool>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DecodeArgs {
+    /// The file to decode, - for standard input; as written by --marshal protobufList, zstd included.
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub(crate) input: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 
     #[command(flatten)]
     pub(crate) file: FileArgs,

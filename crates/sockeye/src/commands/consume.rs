@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::Context;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
-use sockeye_record::Encoding;
 use sockeye_record::decode::Records;
 
 use super::decode::Output;
@@ -21,11 +20,7 @@ use crate::wire_up::{Read, read_topic};
 
 /// Writes every whole row; says which messages are no envelopes, and how many.
 pub(crate) fn run(arguments: &ConsumeArgs, invocation: &Invocation) -> Result<Status, Failure> {
-    let encoding = Encoding {
-        format: arguments.to,
-        columns: arguments.columns.clone(),
-        humanize: arguments.humanize,
-    };
+    let encoding = settings::encoding_of(&arguments.output);
     settings::check_humanize(&encoding)?;
     let filter = RecordFilter::new(invocation.filter()?.as_ref())?;
     let sasl = credentials(&arguments.connection)?;

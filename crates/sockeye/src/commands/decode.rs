@@ -16,11 +16,7 @@ use crate::exit::{Failure, Status, complain};
 /// Writes every whole row; says where what is not whole begins.
 pub(crate) fn run(arguments: &DecodeArgs) -> Result<Status, Failure> {
     let name = arguments.input.display().to_string();
-    let encoding = Encoding {
-        format: arguments.to,
-        columns: arguments.columns.clone(),
-        humanize: arguments.humanize,
-    };
+    let encoding = settings::encoding_of(&arguments.output);
     settings::check_humanize(&encoding)?;
     let output = RefCell::new(Output::new(&encoding));
     let (input, compressed) = open(&arguments.input, || output.borrow_mut().flush_before_a_wait())

@@ -13,7 +13,7 @@ use sockeye_sys::affinity::{nice_current_thread, pin_current_thread};
 use super::kafka::KafkaSpec;
 use super::values::{Dest, bytes, positive_duration};
 use super::{Invocation, Origin, SinkTable, kafka};
-use crate::cli::{CollectArgs, Command, NetnsArgs, RunArgs};
+use crate::cli::{CollectArgs, Command, NetnsArgs, OutputArgs, RunArgs};
 use crate::cli_kafka::KafkaArgs;
 use crate::exit::Failure;
 use crate::privileges::Privileges;
@@ -122,6 +122,11 @@ pub(crate) fn scan(netns: &NetnsArgs, privileges: Privileges) -> ScanOptions {
 /// The encoding of `snapshot` or of a sink without settings of its own.
 pub(crate) fn encoding(format: Format, collect: &CollectArgs) -> Encoding {
     Encoding { format, columns: collect.columns.clone(), humanize: collect.humanize }
+}
+
+/// The encoding of `decode` and `consume`.
+pub(crate) fn encoding_of(output: &OutputArgs) -> Encoding {
+    Encoding { format: output.to, columns: output.columns.clone(), humanize: output.humanize }
 }
 
 /// Refuses names for people where the format has no place for them.

@@ -2,8 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
-use std::thread;
+use std::sync::Arc;
 
 use sockeye_filter::Resolved;
 use sockeye_netns::Census;
@@ -13,7 +12,7 @@ use sockeye_wire::StateSet;
 use super::memory::Memory;
 use super::plan::{Counts, First, PlanMode, SMALL, first, hidden};
 use super::reader::{RECEIVE_TIMEOUT, Shared};
-use super::settings::Netlinkers;
+use super::settings::{Netlinkers, processors};
 
 /// What was seen.
 #[derive(Debug)]
@@ -138,13 +137,8 @@ impl Netlinkers {
     }
 }
 
-/// Looked up once: the standard library reads files of the cgroup for it, which takes longer than a receive.
 fn auto_readers() -> u16 {
-    static READERS: LazyLock<u16> = LazyLock::new(|| {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        u16::try_from(processors).unwrap_or(u16::MAX).min(MOST_AUTO_READERS)
-    });
-    *READERS
+    u16::try_from(processors()).unwrap_or(u16::MAX).min(MOST_AUTO_READERS)
 }
 
 /// Each further reader walks the table once more: below this, a shorter dump is not worth the processor time.

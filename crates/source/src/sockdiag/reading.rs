@@ -312,7 +312,9 @@ impl Reading {
         }
         self.add_up();
         match self.stage {
-            _ if self.kept.is_over() => self.walk(shared),
+            Stage::Unconnected | Stage::Lookups(_) | Stage::Check if self.kept.is_over() => {
+                self.walk(shared);
+            }
             Stage::Unconnected if complete => self.after_unconnected(shared),
             Stage::Lookups(from) if complete => self.after_lookups(from, shared),
             Stage::Unconnected | Stage::Lookups(_) => self.walk(shared),

@@ -1,7 +1,6 @@
 //! A reader that reads many namespaces at once through one ring: which it begins, and when it tells of them.
 
 use std::io;
-use std::thread;
 
 use crossbeam_channel::Receiver;
 use sockeye_sys::Ring;
@@ -12,12 +11,11 @@ use super::kit::Kit;
 use super::reader::{Begun, Errand, Finished, Job, Shared};
 use super::reading::Reading;
 use super::ring_pump::Pump;
-use super::settings::{IoUring, Settings};
+use super::settings::{IoUring, Settings, processors};
 
 /// How many threads with a ring serve all namespaces.
 pub(crate) fn ring_threads(settings: &Settings) -> usize {
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    processors.min(settings.max_threads).clamp(1, MOST_RING_THREADS)
+    processors().min(settings.max_threads).clamp(1, MOST_RING_THREADS)
 }
 
 /// Reads what comes through `jobs` until nobody sends any more. Without a ring it reads as other readers do.

@@ -1,5 +1,7 @@
 //! What the source is told at start.
 
+use std::sync::LazyLock;
+use std::thread;
 use std::time::Duration;
 
 use sockeye_filter::{Filter, Support};
@@ -92,3 +94,11 @@ impl Settings {
 
 /// Each part walks the table once more: a namespace with fewer sockets is better read by one.
 pub const SPLIT_FROM: u64 = 10_000;
+
+/// How many processors this process may use. Looked up once: the standard library reads files of the cgroup for it, which
+/// takes longer than a receive.
+pub(crate) fn processors() -> usize {
+    static PROCESSORS: LazyLock<usize> =
+        LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
+    *PROCESSORS
+}

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
@@ -16,7 +15,7 @@ use super::counters::Counters;
 use super::parked::LOOK;
 use super::reader::{Done, Shared};
 use super::readers::Readers;
-use super::settings::Settings;
+use super::settings::{Settings, processors};
 
 /// Reads every TCP socket of every network namespace.
 #[derive(Debug)]
@@ -40,9 +39,8 @@ impl SockDiag {
     /// [`OpenError`]: without `/proc` nothing can be found.
     pub fn new(settings: Settings) -> Result<Self, OpenError> {
         let home = NetnsFd::open("/proc/thread-self/ns/net")?;
-        let concurrent = thread::available_parallelism().map_or(1, usize::from);
         let scanner = Scanner::new(settings.scan.clone());
-        let shared = Arc::new(Shared::new(settings, home, concurrent));
+        let shared = Arc::new(Shared::new(settings, home, processors()));
         let readers = Readers::new(Arc::clone(&shared));
         let state = State { scanner, readers, warned_incomplete: false };
         Ok(Self { state: Arc::new(Mutex::new(state)), shared, watcher: None })
