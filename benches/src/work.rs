@@ -8,7 +8,7 @@ use sockeye_record::{
     BufferPool, Builder, DAEMON_VERSION, DumpContext, Encoder, Encoding, FORMATS, Format, Limits,
     POLL, SCHEMA_VERSION, SocketRow,
 };
-use sockeye_wire::{AttrSet, InetDiag, Messages};
+use sockeye_wire::{InetDiag, Layouts, Messages};
 
 use crate::recorded::Recorded;
 use crate::request::by_default;
@@ -34,7 +34,7 @@ pub struct Work<'a> {
     case: Case,
     chunk: &'a [u8],
     rows: u64,
-    attrs: AttrSet,
+    layouts: Layouts,
     sockets: Vec<InetDiag<'a>>,
     filter: Resolved,
     encoder: Encoder,
@@ -91,7 +91,7 @@ impl<'a> Work<'a> {
             case,
             chunk: recorded.chunk(),
             rows: recorded.rows(),
-            attrs,
+            layouts: Layouts::new(attrs),
             sockets: recorded.sockets(attrs),
             filter: filter(),
             encoder,
@@ -126,7 +126,7 @@ impl<'a> Work<'a> {
 
     fn decode(&mut self) -> u64 {
         let mut sum = 0;
-        each(self.chunk, self.attrs, |socket, number| {
+        each(self.chunk, &mut self.layouts, |socket, number| {
             sum += number + socket.info().and_then(|info| info.rto_us()).map_or(0, u64::from);
             black_box(socket);
         });
@@ -140,21 +140,23 @@ impl<'a> Work<'a> {
 
     fn encode(&mut self) -> u64 {
         for (socket, number) in self.sockets.iter().zip(1..) {
-            self.encoder.row(&SocketRow::new(socket, number, 7, 0), &mut self.out);
+            self.encoder.pend(&SocketRow::new(socket, number, 7, 0), &mut self.out);
         }
+        self.encoder.settle(&mut self.out);
         black_box(&self.out).len() as u64
     }
 
     fn row(&mut self) -> u64 {
-        each(self.chunk, self.attrs, |socket, number| {
-            self.encoder.row(&SocketRow::new(socket, number, 7, 0), &mut self.out);
+        each(self.chunk, &mut self.layouts, |socket, number| {
+            self.encoder.pend(&SocketRow::new(socket, number, 7, 0), &mut self.out);
         });
+        self.encoder.settle(&mut self.out);
         black_box(&self.out).len() as u64
     }
 
     fn envelope(&mut self) -> u64 {
         let mut bytes = 0;
-        each(self.chunk, self.attrs, |socket, number| {
+        each(self.chunk, &mut self.layouts, |socket, number| {
             self.builder.push(&SocketRow::new(socket, number, 7, 0), |envelope| {
                 bytes += black_box(envelope.bytes()).len() as u64;
             });
@@ -165,10 +167,10 @@ impl<'a> Work<'a> {
 
 /// The loop of a dump, as short as it can be.
 #[inline]
-fn each(chunk: &[u8], attrs: AttrSet, mut row: impl FnMut(&InetDiag<'_>, u64)) {
+fn each(chunk: &[u8], layouts: &mut Layouts, mut row: impl FnMut(&InetDiag<'_>, u64)) {
     let mut number = 0;
     for message in Messages::new(black_box(chunk)).flatten() {
-        if let Ok(socket) = InetDiag::parse(message.payload, attrs) {
+        if let Ok(socket) = layouts.parse(message.payload) {
             number += 1;
             row(&socket, number);
         }

@@ -1,32 +1,45 @@
 //! Congestion controls: the kernel's names and the wire format's enum.
 
-/// The number of `CongestionAlgorithm` for a kernel name, where it has one.
-#[inline(always)]
-pub(crate) fn number(kernel_name: &[u8]) -> Option<i32> {
-    known(kernel_name).map(|(number, _)| number)
+/// A congestion control as columns show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Algorithm<'a> {
+    /// The number of `CongestionAlgorithm`, where it has one.
+    pub(crate) number: Option<i32>,
+    /// The kernel's name, unless it is no text.
+    pub(crate) text: Option<&'a str>,
 }
 
-/// A kernel name as text.
-#[inline(always)]
-pub(crate) fn text(kernel_name: &[u8]) -> Option<&str> {
-    // Nearly all rows have one of few names: to compare it costs less than to look whether it is text.
-    known(kernel_name).map(|(_, text)| text).or_else(|| std::str::from_utf8(kernel_name).ok())
+impl<'a> Algorithm<'a> {
+    /// The one that the kernel calls so; `as_sent` with the zero behind the name.
+    #[inline(always)]
+    pub(crate) fn of(as_sent: &'a [u8]) -> Self {
+        // Nearly all rows have one of few: to compare the bytes costs less than to look for their end, and whether they are text.
+        match as_sent {
+            b"cubic\0" => Self::known(1, "cubic"),
+            b"reno\0" => Self { number: None, text: Some("reno") },
+            b"bbr\0" => Self::known(5, "bbr"),
+            b"dctcp\0" => Self::known(2, "dctcp"),
+            _ => Self::named(as_sent),
+        }
+    }
+
+    #[inline(never)]
+    fn named(as_sent: &'a [u8]) -> Self {
+        let name = as_sent.split(|byte| *byte == 0).next().unwrap_or_default();
+        let text = std::str::from_utf8(name).ok();
+        let known = NAMES.into_iter().find(|(_, known)| Some(*known) == text);
+        Self { number: known.map(|(number, _)| number), text }
+    }
+
+    #[inline(always)]
+    fn known(number: i32, name: &'static str) -> Self {
+        Self { number: Some(number), text: Some(name) }
+    }
 }
 
 /// The names that have a number. The kernel calls version 1 plainly `bbr`.
-#[inline(always)]
-fn known(kernel_name: &[u8]) -> Option<(i32, &'static str)> {
-    Some(match kernel_name {
-        b"cubic" => (1, "cubic"),
-        b"dctcp" => (2, "dctcp"),
-        b"vegas" => (3, "vegas"),
-        b"prague" => (4, "prague"),
-        b"bbr" => (5, "bbr"),
-        b"bbr2" => (6, "bbr2"),
-        b"bbr3" => (7, "bbr3"),
-        _ => return None,
-    })
-}
+const NAMES: [(i32, &str); 7] =
+    [(1, "cubic"), (2, "dctcp"), (3, "vegas"), (4, "prague"), (5, "bbr"), (6, "bbr2"), (7, "bbr3")];
 
 /// The enum's name for a number, for formats that spell enums out.
 #[inline]
@@ -52,12 +65,17 @@ mod tests {
 
     #[test]
     fn kernel_names_have_the_numbers_of_the_wire_format() {
-        let numbers = ["cubic", "dctcp", "vegas", "prague", "bbr", "bbr2", "bbr3"]
-            .map(|n| number(n.as_bytes()));
-        assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7].map(Some));
-        assert_eq!((number(b"reno"), number(b"")), (None, None));
-        let same = ["cubic", "dctcp", "vegas", "prague", "bbr", "bbr2", "bbr3", "reno", ""];
-        assert_eq!(same.map(|name| text(name.as_bytes())), same.map(Some));
+        for (number, name) in NAMES {
+            let sent = [name.as_bytes(), b"\0"].concat();
+            for bytes in [name.as_bytes(), &sent] {
+                let algorithm = Algorithm { number: Some(number), text: Some(name) };
+                assert_eq!(Algorithm::of(bytes), algorithm);
+            }
+        }
+        assert_eq!(NAMES.map(|(number, _)| number), [1, 2, 3, 4, 5, 6, 7]);
+        let text = |bytes| Algorithm::of(bytes).text;
+        assert_eq!(Algorithm::of(b"reno\0"), Algorithm { number: None, text: Some("reno") });
+        assert_eq!((text(b""), text(b"\0"), text(b"cubi\0\0")), (Some(""), Some(""), Some("cubi")));
         assert_eq!(text(b"\xff"), None);
         assert_eq!(
             (enum_name(5), enum_name(8), enum_name(-1)),

@@ -130,8 +130,8 @@ columns! {
         1263 tcp_info_total_rto: u32, Info(242), Plain, "", "RTO timeouts in all." => |r| r.info?.total_rto().map(u32::from);
         1264 tcp_info_total_rto_recoveries: u32, Info(244), Plain, "", "RTO recoveries in all." => |r| r.info?.total_rto_recoveries().map(u32::from);
         1265 tcp_info_total_rto_time: u32, Info(248), Plain, "ms", "In RTO recovery in all." => |r| r.info?.total_rto_time_ms();
-        1300 congestion_algorithm_string: str, NonZero, Plain, "", "Congestion control by the kernel's name." => |r| algorithm::text(r.cong?);
-        1301 congestion_algorithm_enum: algorithm, NonZero, Plain, "", "Congestion control as an enum, where it has a value." => |r| algorithm::number(r.cong?);
+        1300 congestion_algorithm_string: str, NonZero, Plain, "", "Congestion control by the kernel's name." => |r| r.cong?.text;
+        1301 congestion_algorithm_enum: algorithm, NonZero, Plain, "", "Congestion control as an enum, where it has a value." => |r| r.cong?.number;
         1401 type_of_service: u32, Attr(nr::TOS), Plain, "", "IPv4 type of service." => |r| r.socket.tos().map(u32::from);
         1402 traffic_class: u32, Attr(nr::TCLASS), Plain, "", "IPv6 traffic class." => |r| r.socket.tclass().map(u32::from);
         1501 sk_mem_info_rmem_alloc: u32, Attr(nr::SKMEMINFO), Plain, "bytes", "Receive queue." => |r| r.skmeminfo?.rmem_alloc();

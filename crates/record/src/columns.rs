@@ -8,7 +8,6 @@
 
 use sockeye_wire::attrs::nr;
 
-use crate::algorithm;
 use crate::column::{Column, Kind, Meaning, Presence, apply, is_default, is_filled, unfilled};
 use crate::row::{DumpContext, SocketView, finite_rate, finite_ssthresh, kernel_text, sampled};
 use crate::selection::{Columns, Selection};

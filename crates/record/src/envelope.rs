@@ -105,21 +105,26 @@ impl Builder {
     /// Appends a row; `cut` gets every envelope that became full by it.
     #[inline]
     pub fn push(&mut self, row: &SocketRow<'_>, cut: impl FnMut(Envelope)) {
-        let before = self.buffer.len();
-        self.encoder.row(row, &mut self.buffer);
+        let before = self.len();
+        self.encoder.pend(row, &mut self.buffer);
         self.pushed(before, cut);
     }
 
     /// Appends a decoded record.
     pub fn push_record(&mut self, record: &XtcpFlatRecord, cut: impl FnMut(Envelope)) {
-        let before = self.buffer.len();
+        let before = self.len();
         self.encoder.record(record, &mut self.buffer);
         self.pushed(before, cut);
     }
 
     /// The exact length of the envelope if it were cut now.
     pub fn sealed_len(&self) -> usize {
-        self.encoder.sealed_len(self.buffer.len() - HEADROOM)
+        self.encoder.sealed_len(self.len() - HEADROOM)
+    }
+
+    /// Bytes of the buffer, once everything is there.
+    fn len(&self) -> usize {
+        self.buffer.len() + self.encoder.pending()
     }
 
     /// Rows in the envelope so far.
@@ -139,6 +144,7 @@ impl Builder {
     fn pushed(&mut self, before: usize, mut cut: impl FnMut(Envelope)) {
         self.rows += 1;
         if self.rows > 1 && self.sealed_len() > self.limits.bytes {
+            self.encoder.settle(&mut self.buffer);
             // The row that does not fit any more is the first one of the next envelope.
             let mut next = self.pool.take();
             next.extend_from_slice(self.buffer.get(before..).unwrap_or_default());
@@ -154,6 +160,7 @@ impl Builder {
     }
 
     fn cut(&mut self, reason: CutReason, next: Vec<u8>) -> Envelope {
+        self.encoder.settle(&mut self.buffer);
         let mut buffer = std::mem::replace(&mut self.buffer, next);
         let start = self.encoder.seal(&mut buffer);
         Envelope {

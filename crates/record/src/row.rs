@@ -6,6 +6,8 @@ use sockeye_wire::inet_diag::InetDiag;
 use sockeye_wire::tcp_info::{KNOWN_BYTES, TcpInfo};
 use sockeye_wire::ulp::Ulp;
 
+use crate::algorithm::Algorithm;
+
 /// What is the same for every row of one dump. Encoders turn it into bytes once and copy them.
 #[derive(Debug, Clone, Copy)]
 pub struct DumpContext<'a> {
@@ -68,7 +70,7 @@ impl<'a> SocketRow<'a> {
         let socket = self.socket;
         let (info, skmeminfo) = (socket.info()?.whole()?, socket.skmeminfo()?.whole()?);
         let few = [nr::MEMINFO, nr::VEGASINFO, nr::DCTCPINFO, nr::ULP_INFO];
-        (!few.iter().any(|few| socket.has(*few))).then_some((info, skmeminfo))
+        socket.has_none_of(few).then_some((info, skmeminfo))
     }
 }
 
@@ -78,7 +80,7 @@ pub(crate) struct SocketView<'a> {
     pub(crate) socket: &'a InetDiag<'a>,
     pub(crate) info: Option<TcpInfo<'a>>,
     pub(crate) skmeminfo: Option<SkMemInfo<'a>>,
-    pub(crate) cong: Option<&'a [u8]>,
+    pub(crate) cong: Option<Algorithm<'a>>,
     pub(crate) bbr: Option<BbrInfo<'a>>,
     pub(crate) meminfo: Option<MemInfo<'a>>,
     pub(crate) vegas: Option<VegasInfo<'a>>,
@@ -102,7 +104,7 @@ impl<'a> SocketView<'a> {
             socket,
             info: socket.info(),
             skmeminfo: socket.skmeminfo(),
-            cong: socket.cong(),
+            cong: socket.cong_as_sent().map(Algorithm::of),
             bbr: socket.bbr(),
             meminfo: socket.meminfo(),
             vegas: socket.vegas(),
@@ -124,7 +126,7 @@ impl<'a> SocketView<'a> {
             socket,
             info: Some(TcpInfo::new(info)),
             skmeminfo: Some(SkMemInfo::new(skmeminfo)),
-            cong: socket.cong(),
+            cong: socket.cong_as_sent().map(Algorithm::of),
             bbr: socket.bbr(),
             meminfo: None,
             vegas: None,

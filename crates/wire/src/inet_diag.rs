@@ -3,9 +3,10 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::attrs::{AttrSet, Attrs, nr};
+use crate::attrs::{AttrSet, nr};
 use crate::bytes::{array, u32_ne, u64_ne};
 use crate::companions::{BbrInfo, DctcpInfo, MemInfo, SkMemInfo, VegasInfo};
+use crate::layout::Layout;
 use crate::tcp_info::TcpInfo;
 use crate::ulp::{Ulp, until_zero};
 
@@ -25,14 +26,9 @@ pub const AF_INET6: u8 = 10;
 pub struct InetDiag<'a> {
     msg: &'a [u8; MSG_BYTES],
     rest: &'a [u8],
-    unknown_attributes: u16,
-    /// Where each attribute's payload lies in `rest`, by number. To keep one is a store, without a branch on its number;
-    /// what is in it is read when somebody asks. Small, since rows are copied.
-    places: [Place; PLACES],
+    /// Where the attributes lie in `rest`; what is in them is read when somebody asks.
+    layout: Layout,
 }
-
-/// Offset of a payload in units of four bytes, and above it the length; 0 is none, since a header comes first.
-type Place = u32;
 
 /// Why a message is no socket.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -60,7 +56,7 @@ impl fmt::Debug for InetDiag<'_> {
         f.debug_struct("InetDiag")
             .field("msg", self.msg)
             .field("attributes", &self.attributes())
-            .field("unknown_attributes", &self.unknown_attributes)
+            .field("unknown_attributes", &self.unknown_attributes())
             .finish_non_exhaustive()
     }
 }
@@ -72,28 +68,20 @@ impl<'a> InetDiag<'a> {
     /// [`DiagError`]: the message makes no sense; nothing of it may be used.
     #[inline]
     pub fn parse(payload: &'a [u8], wanted: AttrSet) -> Result<Self, DiagError> {
+        Self::laid_out(payload, |rest| Layout::of(rest, wanted))
+    }
+
+    /// Views the payload of one message, whose attributes somebody else finds.
+    #[inline(always)]
+    pub(crate) fn laid_out(
+        payload: &'a [u8],
+        layout: impl FnOnce(&[u8]) -> Result<Layout, DiagError>,
+    ) -> Result<Self, DiagError> {
         let (msg, rest) = payload.split_first_chunk::<MSG_BYTES>().ok_or(DiagError::Short)?;
-        let mut socket = Self { msg, rest, unknown_attributes: 0, places: [0; PLACES] };
-        if !matches!(socket.family(), AF_INET | AF_INET6) {
-            return Err(DiagError::Family(socket.family()));
+        match msg[0] {
+            AF_INET | AF_INET6 => Ok(Self { msg, rest, layout: layout(rest)? }),
+            family => Err(DiagError::Family(family)),
         }
-        let wanted = wanted.intersection(KEPT).union(AttrSet::of(nr::SKV6ONLY));
-        let mut attrs = Attrs::new(rest);
-        while let Some(attr) = attrs.next_at(rest.len()) {
-            let (at, attr) = attr.map_err(|_| DiagError::Attribute)?;
-            if wanted.contains(attr.nr)
-                && let Some(place) = socket.places.get_mut(usize::from(attr.nr))
-            {
-                let at = u16::try_from(at / 4).map_err(|_| DiagError::Attribute)?;
-                #[expect(clippy::cast_possible_truncation, reason = "nla_len is u16")]
-                let len = attr.payload.len() as u32;
-                *place = len << 16 | u32::from(at);
-            } else {
-                let unknown = u16::from(attr.nr > nr::SOCKOPT);
-                socket.unknown_attributes = socket.unknown_attributes.saturating_add(unknown);
-            }
-        }
-        Ok(socket)
     }
 
     /// The wanted attributes that came whole, a bit each at its `INET_DIAG_*` number.
@@ -102,17 +90,13 @@ impl<'a> InetDiag<'a> {
     /// later means that it was 0. `INFO`, `CONG` and `ULP_INFO` have no fixed length and always have theirs.
     #[inline]
     pub fn attributes(&self) -> u32 {
-        let mut bits = 0;
-        for (number, (place, least)) in self.places.iter().zip(&LEAST_PLACES).enumerate() {
-            bits |= if place >= least { 1 << number } else { 0 };
-        }
-        bits
+        self.layout.whole()
     }
 
     /// Attributes with numbers beyond those known here.
     #[inline]
     pub fn unknown_attributes(&self) -> u16 {
-        self.unknown_attributes
+        self.layout.unknown()
     }
 
     /// `idiag_family`: [`AF_INET`] or [`AF_INET6`].
@@ -226,7 +210,13 @@ impl<'a> InetDiag<'a> {
     /// `INET_DIAG_CONG`, the congestion control's name without the terminating zero.
     #[inline]
     pub fn cong(&self) -> Option<&'a [u8]> {
-        self.came::<{ nr::CONG }>().map(until_zero)
+        self.cong_as_sent().map(until_zero)
+    }
+
+    /// The same with what the kernel sends behind the name: a terminating zero.
+    #[inline(always)]
+    pub fn cong_as_sent(&self) -> Option<&'a [u8]> {
+        self.came::<{ nr::CONG }>()
     }
 
     /// `INET_DIAG_VEGASINFO`.
@@ -301,19 +291,17 @@ impl<'a> InetDiag<'a> {
         array(self.payload::<{ nr::SOCKOPT }>(), 0).map(u16::from_le_bytes)
     }
 
-    /// Whether a wanted attribute came, whole or not.
+    /// Whether none of these attributes came, whole or not, of those that are wanted.
     #[inline(always)]
-    pub fn has(&self, nr: u16) -> bool {
-        self.places.get(usize::from(nr)).is_some_and(|place| *place != 0)
+    pub fn has_none_of<const N: usize>(&self, numbers: [u16; N]) -> bool {
+        let bits = numbers.into_iter().fold(0, |bits, nr| bits | 1 << nr);
+        self.layout.came() & bits == 0
     }
 
     /// The payload of an attribute that came.
     #[inline(always)]
     fn came<const NR: u16>(&self) -> Option<&'a [u8]> {
-        const { assert!((NR as usize) < PLACES) };
-        let place = *self.places.get(NR as usize)?;
-        let (at, len) = ((place & 0xffff) as usize * 4, (place >> 16) as usize);
-        if place == 0 { None } else { self.rest.get(at..at + len) }
+        self.layout.place(NR).and_then(|place| self.rest.get(place))
     }
 
     /// The payload of an attribute, empty where it did not come.
@@ -356,43 +344,6 @@ impl<'a> Address<'a> {
         }
     }
 }
-
-/// One for each number below 32: an index that was compared with the set needs no second comparison.
-const PLACES: usize = 32;
-
-/// Those that are kept where they are wanted.
-const KEPT: AttrSet = AttrSet::ALL;
-
-/// The smallest place of an attribute that came whole.
-#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
-static LEAST_PLACES: [Place; PLACES] = {
-    let mut places = [1; PLACES];
-    let mut i = 0;
-    while i < LEAST_BYTES.len() {
-        let (number, bytes) = LEAST_BYTES[i];
-        places[number as usize] = bytes << 16 | 1;
-        i += 1;
-    }
-    places
-};
-
-/// Bytes of the attributes that have a length of their own.
-#[expect(clippy::cast_possible_truncation, reason = "a few bytes")]
-const LEAST_BYTES: [(u16, u32); 13] = [
-    (nr::MEMINFO, MemInfo::BYTES as u32),
-    (nr::VEGASINFO, VegasInfo::BYTES as u32),
-    (nr::TOS, 1),
-    (nr::TCLASS, 1),
-    (nr::SKMEMINFO, SkMemInfo::BYTES as u32),
-    (nr::SHUTDOWN, 1),
-    (nr::DCTCPINFO, DctcpInfo::BYTES as u32),
-    (nr::SKV6ONLY, 1),
-    (nr::MARK, 4),
-    (nr::BBRINFO, BbrInfo::BYTES as u32),
-    (nr::CLASS_ID, 4),
-    (nr::CGROUP_ID, 8),
-    (nr::SOCKOPT, 2),
-];
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use sockeye_wire::companions::{BbrInfo, DctcpInfo, MemInfo, SkMemInfo, VegasInfo
 use sockeye_wire::inet_diag::MSG_BYTES;
 use sockeye_wire::tcp_info::{FIELDS, KNOWN_BYTES};
 use sockeye_wire::ulp::Ulp;
-use sockeye_wire::{AttrSet, FrameError, InetDiag, Messages, TcpInfo};
+use sockeye_wire::{AttrSet, FrameError, InetDiag, Layouts, Messages, TcpInfo};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
@@ -80,6 +80,27 @@ proptest! {
         prop_assert_eq!(info.state(), bytes.first().copied());
         prop_assert_eq!(info.delivery_rate_app_limited().is_some(), bytes.len() >= 168);
         prop_assert_eq!(info.fastopen_client_fail().is_some(), bytes.len() >= 228);
+    }
+
+    #[test]
+    fn what_was_read_before_changes_nothing(tails in vec(attributes(), 1..4), turns in vec((0..4usize, any::<u8>(), 0..80usize), 1..40)) {
+        let mut layouts = Layouts::new(AttrSet::DEFAULT);
+        for (turn, value, at) in turns {
+            let mut bytes = vec![2; 72];
+            bytes.extend(&tails[turn % tails.len()]);
+            // A byte that differs: mostly in a payload, sometimes in a header.
+            if let Some(byte) = bytes.get_mut(72 + at) {
+                *byte = value;
+            }
+            let (again, alone) = (layouts.parse(&bytes), InetDiag::parse(&bytes, AttrSet::DEFAULT));
+            prop_assert_eq!(again.is_ok(), alone.is_ok());
+            if let (Ok(again), Ok(alone)) = (again, alone) {
+                let all = |socket: &InetDiag<'_>| (socket.attributes(), socket.unknown_attributes(), socket.mark(), socket.tos());
+                prop_assert_eq!(all(&again), all(&alone));
+                let bytes = |socket: &InetDiag<'_>| format!("{:?} {:?} {:?} {:?}", socket.info(), socket.cong(), socket.skmeminfo(), socket.ulp());
+                prop_assert_eq!(bytes(&again), bytes(&alone));
+            }
+        }
     }
 
     #[test]

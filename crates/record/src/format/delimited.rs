@@ -54,7 +54,7 @@ impl RowWriter for Row<'_> {
     }
 
     fn end_part(self) -> u32 {
-        self.line.end();
+        self.line.end_now();
         u32::try_from(self.cell).expect("there are fewer columns than 2^32")
     }
 }

@@ -46,7 +46,7 @@ impl RowWriter for Row<'_> {
     }
 
     fn end_part(self) -> u32 {
-        self.line.end();
+        self.line.end_now();
         0
     }
 }

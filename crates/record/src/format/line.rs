@@ -1,29 +1,38 @@
 //! Where a row is written: a piece of memory of fixed size, so that no write has to ask for room.
 //!
 //! A row is some hundred small writes. Into a `Vec` each of them compares the capacity and may grow; here a position is
-//! masked, which the compiler knows to lie inside, and the whole row is appended to the envelope at its end.
+//! masked, which the compiler knows to lie inside. Rows are appended to the envelope some at a time: a copy right behind the
+//! writes would wait until the processor's store buffer has them all.
 
 use super::decimal::digits;
 use super::{Part, address, text};
-use crate::columns::{COLUMNS, COUNT};
+use crate::columns::{COLUMNS, COUNT, Index};
 
 /// The memory of a [`Line`]. An encoder keeps one.
 #[derive(Clone)]
-pub(crate) struct Scratch(Box<[u8; SCRATCH_BYTES]>);
+pub(crate) struct Scratch {
+    bytes: Box<[u8; SCRATCH_BYTES]>,
+    /// Bytes of whole rows that are still to be appended to the envelope.
+    pending: usize,
+}
 
 /// The row that is being written.
 pub(crate) struct Line<'o> {
     out: &'o mut Vec<u8>,
+    /// Where in `out` the row begins, once everything is there.
     start: usize,
     scratch: &'o mut [u8; SCRATCH_BYTES],
+    /// What is behind it belongs to `out`.
+    base: usize,
     at: usize,
+    pending: &'o mut usize,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
         // Pages that no row reaches are never touched.
         let bytes = vec![0; SCRATCH_BYTES].into_boxed_slice();
-        Self(bytes.try_into().expect("it has this length"))
+        Self { bytes: bytes.try_into().expect("it has this length"), pending: 0 }
     }
 }
 
@@ -33,11 +42,36 @@ impl std::fmt::Debug for Scratch {
     }
 }
 
+impl Scratch {
+    /// Bytes that are still to be appended.
+    #[inline(always)]
+    pub(crate) fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// Appends them.
+    #[inline(always)]
+    pub(crate) fn settle(&mut self, out: &mut Vec<u8>) {
+        append(out, &self.bytes, 0, std::mem::take(&mut self.pending));
+    }
+}
+
 impl<'o> Line<'o> {
-    /// A line that will stand at the end of `out`.
+    /// A line that will stand at the end of `out`, behind what is pending.
     #[inline(always)]
     pub(crate) fn new(scratch: &'o mut Scratch, out: &'o mut Vec<u8>) -> Self {
-        Self { start: out.len(), out, scratch: &mut scratch.0, at: 0 }
+        if scratch.pending > MOST_PENDING_BYTES {
+            scratch.settle(out);
+        }
+        let Scratch { bytes, pending } = scratch;
+        Self { start: out.len() + *pending, out, scratch: bytes, base: 0, at: *pending, pending }
+    }
+
+    /// A line of another buffer, which leaves alone what is pending.
+    pub(crate) fn apart(scratch: &'o mut Scratch, out: &'o mut Vec<u8>) -> Self {
+        let Scratch { bytes, pending } = scratch;
+        let base = *pending;
+        Self { start: out.len(), out, scratch: bytes, base, at: base, pending }
     }
 
     /// Writes the first `len` bytes of `bytes`. What lies behind them is overwritten by the next write.
@@ -147,33 +181,39 @@ impl<'o> Line<'o> {
     /// The buffer itself, for formats that write there.
     #[inline(always)]
     pub(crate) fn into_buffer(self) -> &'o mut Vec<u8> {
-        debug_assert!(self.at == 0);
+        debug_assert!(self.at == self.base);
         self.out
     }
 
     /// Bytes of the row so far.
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
-        self.out.len() - self.start + self.at
+        self.out.len() + self.at - self.base - self.start
     }
 
     /// Overwrites bytes of the row, `from` its beginning.
     #[inline(always)]
     pub(crate) fn mend(&mut self, from: usize, bytes: &[u8]) {
-        let flushed = self.out.len() - self.start;
-        let place = if flushed == 0 {
-            self.scratch.get_mut(from..from + bytes.len())
-        } else {
-            self.out.get_mut(self.start + from..self.start + from + bytes.len())
+        let at = self.start + from;
+        let place = match at.checked_sub(self.out.len()) {
+            Some(behind) => self.scratch.get_mut(self.base + behind..).unwrap_or_default(),
+            None => self.out.get_mut(at..).unwrap_or_default(),
         };
-        if let Some(place) = place {
+        if let Some(place) = place.get_mut(..bytes.len()) {
             place.copy_from_slice(bytes);
         }
     }
 
-    /// Appends the row to the buffer; returns it and where the row begins.
+    /// Leaves the row to be appended later, with others.
     #[inline(always)]
-    pub(crate) fn end(mut self) -> (&'o mut Vec<u8>, usize) {
+    pub(crate) fn end(self) {
+        debug_assert!(self.base == 0);
+        *self.pending = self.at;
+    }
+
+    /// Appends everything to the buffer; returns it and where the row begins.
+    #[inline(always)]
+    pub(crate) fn end_now(mut self) -> (&'o mut Vec<u8>, usize) {
         self.flush();
         (self.out, self.start)
     }
@@ -194,15 +234,19 @@ impl<'o> Line<'o> {
     #[inline(always)]
     fn flush(&mut self) {
         debug_assert!(self.at <= POSITIONS);
-        append(self.out, self.scratch, self.at);
-        self.at = 0;
+        append(self.out, self.scratch, self.base, self.at);
+        // What was pending is the buffer's now.
+        if self.base == 0 {
+            *self.pending = 0;
+        }
+        self.at = self.base;
     }
 }
 
 /// Not a method: the position stays in a register as long as nobody holds the address of the line.
 #[inline(never)]
-fn append(out: &mut Vec<u8>, scratch: &[u8; SCRATCH_BYTES], at: usize) {
-    out.extend_from_slice(scratch.get(..at).unwrap_or_default());
+fn append(out: &mut Vec<u8>, scratch: &[u8; SCRATCH_BYTES], from: usize, to: usize) {
+    out.extend_from_slice(scratch.get(from..to).unwrap_or_default());
 }
 
 impl Part {
@@ -216,13 +260,23 @@ impl Part {
 /// More than all columns of one row take in any format; texts without a bound are not written here. (A mask of sixteen
 /// bits is one instruction.)
 const POSITIONS: usize = 1 << 16;
+/// Some ten rows: they lie in the first cache, beside the messages.
+const MOST_PENDING_BYTES: usize = 8 * 1024;
 /// The longest single write.
 const MARGIN_BYTES: usize = 64;
 /// The most that a column writes before somebody flushes: a key, a value, and what stands around them.
 const COLUMN_BYTES: usize = MARGIN_BYTES + MARGIN_BYTES + 2 * GAP_BYTES;
 /// The most empty cells that are written at once, beyond one separator for each column.
 pub(crate) const GAP_BYTES: usize = 16;
-const _: () = assert!(COUNT * (COLUMN_BYTES + 1) + 2 * MAX_PART_BYTES + COLUMN_BYTES <= POSITIONS);
+/// The most that one row writes.
+const ROW_BYTES: usize = COUNT * (COLUMN_BYTES + 1) + 2 * MAX_PART_BYTES + COLUMN_BYTES;
+/// The most that the columns of a part write, which come behind pending rows.
+const PART_BYTES: usize = PART_COLUMNS * (COLUMN_BYTES + 1);
+const PART_COLUMNS: usize = 32;
+const _: () = assert!(Index::record_counter as usize <= PART_COLUMNS);
+const _: () =
+    assert!(Index::tcp_info_length as usize - Index::record_kind as usize <= PART_COLUMNS);
+const _: () = assert!(MOST_PENDING_BYTES + ROW_BYTES + PART_BYTES <= POSITIONS);
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 const _: () = {
     let mut index = 0;

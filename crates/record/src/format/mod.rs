@@ -242,6 +242,14 @@ impl Encoder {
     /// Appends one row of the dump that began last to `out`.
     #[inline]
     pub fn row(&mut self, row: &SocketRow<'_>, out: &mut Vec<u8>) {
+        self.pend(row, out);
+        self.settle(out);
+    }
+
+    /// The same, sooner or later: until [`Encoder::settle`], which is to come before `out` is read, written or changed for
+    /// another, the last [`Encoder::pending`] bytes are not there yet.
+    #[inline]
+    pub fn pend(&mut self, row: &SocketRow<'_>, out: &mut Vec<u8>) {
         stream_or_look_back!(self.stream(row, out), {
             let row = &SocketView::new(row, self.flags);
             if let Some(brief) = &mut self.brief {
@@ -261,8 +269,25 @@ impl Encoder {
         });
     }
 
+    /// Bytes of rows that are not in their buffer yet.
+    #[inline]
+    pub fn pending(&self) -> usize {
+        self.scratch.pending()
+    }
+
+    /// Appends what is pending to the buffer that it belongs to.
+    #[inline]
+    pub fn settle(&mut self, out: &mut Vec<u8>) {
+        self.scratch.settle(out);
+    }
+
     /// Appends one decoded record to `out`.
     pub fn record(&mut self, decoded: &XtcpFlatRecord, out: &mut Vec<u8>) {
+        self.write_record(decoded, out);
+        self.settle(out);
+    }
+
+    fn write_record(&mut self, decoded: &XtcpFlatRecord, out: &mut Vec<u8>) {
         stream_or_look_back!(self.stream_record(decoded, out), {
             if let Some(brief) = &mut self.brief {
                 brief.begin_dump(|_| ());
@@ -303,13 +328,13 @@ impl Encoder {
     fn begin_parts<F: RowFormat>(&mut self, dump: &DumpContext<'_>) {
         let Self { selection, scratch, settings, .. } = self;
         self.head.write(0, |bytes| {
-            let mut head = F::part(Line::new(scratch, bytes), settings, 0);
+            let mut head = F::part(Line::apart(scratch, bytes), settings, 0);
             dump_head(dump, selection, &mut head);
             head.end_part()
         });
         let first = Index::record_kind as usize;
         self.tail.write(first, |bytes| {
-            let mut tail = F::part(Line::new(scratch, bytes), settings, first);
+            let mut tail = F::part(Line::apart(scratch, bytes), settings, first);
             dump_tail(dump, selection, &mut tail);
             tail.end_part()
         });

@@ -49,13 +49,13 @@ impl RowWriter for Row<'_> {
             self.line.end();
         } else {
             let (prefix, used) = varint_bytes(len as u64);
-            let (out, start) = self.line.end();
+            let (out, start) = self.line.end_now();
             out.splice(start + 1..start + ROW_PREFIX_BYTES, prefix.into_iter().take(used));
         }
     }
 
     fn end_part(self) -> u32 {
-        self.line.end();
+        self.line.end_now();
         0
     }
 }
@@ -206,6 +206,7 @@ mod tests {
             let mut row = ProtobufList::begin(Line::new(&mut scratch, &mut out), &settings);
             row.line.put_through(|out| out.extend(std::iter::repeat_n(7, len)));
             row.end();
+            scratch.settle(&mut out);
             let mut expected = b"before".to_vec();
             expected.push(ROW_TAG);
             prost::encoding::encode_varint(len as u64, &mut expected);

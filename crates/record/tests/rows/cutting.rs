@@ -99,6 +99,24 @@ fn a_row_that_does_not_fit_starts_the_next_envelope() {
 }
 
 #[test]
+fn rows_that_wait_to_be_appended_are_in_their_envelope_whatever_length_the_others_have() {
+    // Some kilobytes wait at a time. A name of 70 kB is appended at once, behind what waits; a short row has a prefix of
+    // its own; and each row brings a dump whose constant columns are made meanwhile.
+    let names = |i: usize| "x".repeat(if i % 41 == 40 { 70_000 } else { i * 7 % 900 });
+    let dumps: Vec<Rows> = (0..300).map(|i| one_row(&names(i))).collect();
+    for columns in ["*", "hostname"] {
+        let encoding = of_columns(Format::ProtobufList, columns);
+        let mut builder = builder(&encoding, NO_LIMITS);
+        push(&mut builder, &dumps, |_| panic!("cut without a limit"));
+        let envelope = builder.finish().unwrap();
+        let rows: Vec<XtcpFlatRecord> =
+            Records::new(envelope.bytes()).map(Result::unwrap).collect();
+        let hostnames: Vec<String> = rows.into_iter().map(|row| row.hostname).collect();
+        assert_eq!(hostnames, (0..300).map(names).collect::<Vec<_>>(), "{columns}");
+    }
+}
+
+#[test]
 fn rows_are_counted_before_bytes_are() {
     let mut builder =
         builder(&of_columns(Format::Jsonl, "hostname"), Limits { rows: 2, bytes: 34 });

@@ -2,7 +2,7 @@
 
 use sockeye_wire::netlink::HEADER_BYTES;
 use sockeye_wire::tcp_state::{CLOSE, FIN_WAIT2, LISTEN, TIME_WAIT};
-use sockeye_wire::{AttrSet, InetDiag, Messages};
+use sockeye_wire::{AttrSet, InetDiag, Layouts, Messages};
 
 /// Payloads of replies, one behind the other. Its bytes are used again by the next one who keeps something.
 #[derive(Debug, Default)]
@@ -51,8 +51,9 @@ impl Kept {
 
     /// Every socket that was kept.
     pub(crate) fn for_each(&self, wanted: AttrSet, mut socket: impl FnMut(&InetDiag<'_>)) {
+        let mut layouts = Layouts::new(wanted);
         for message in Messages::new(&self.bytes).flatten() {
-            if let Ok(diag) = InetDiag::parse(message.payload, wanted) {
+            if let Ok(diag) = layouts.parse(message.payload) {
                 socket(&diag);
             }
         }

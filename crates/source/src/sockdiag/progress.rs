@@ -7,7 +7,7 @@ use sockeye_pipeline::{Completeness, Incomplete};
 use sockeye_sys::Received;
 use sockeye_wire::inet_diag::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK};
 use sockeye_wire::netlink::{NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN};
-use sockeye_wire::{AttrSet, InetDiag, Message, Messages};
+use sockeye_wire::{AttrSet, InetDiag, Layouts, Message, Messages};
 
 use super::dump::DumpStats;
 
@@ -24,7 +24,7 @@ pub(crate) struct Progress {
     port_id: u32,
     first_seq: u32,
     expected: Expected,
-    wanted: AttrSet,
+    layouts: Layouts,
     /// What it has seen; `took` is left to whoever has the clock.
     pub(crate) stats: DumpStats,
 }
@@ -41,13 +41,19 @@ enum Expected {
 impl Progress {
     /// A dump that was requested with this sequence number.
     pub(crate) fn dump(port_id: u32, seq: u32, wanted: AttrSet) -> Self {
-        Self { port_id, first_seq: seq, expected: Expected::Done, wanted, stats: EMPTY }
+        Self {
+            port_id,
+            first_seq: seq,
+            expected: Expected::Done,
+            layouts: Layouts::new(wanted),
+            stats: EMPTY,
+        }
     }
 
     /// So many lookups, numbered from `first_seq`.
     pub(crate) fn lookups(port_id: u32, first_seq: u32, asked: u32, wanted: AttrSet) -> Self {
         let expected = Expected::Replies { asked, left: asked };
-        Self { port_id, first_seq, expected, wanted, stats: EMPTY }
+        Self { port_id, first_seq, expected, layouts: Layouts::new(wanted), stats: EMPTY }
     }
 
     /// Takes what one receive brought, and gives every socket in it, with the message's payload, to `row`.
@@ -173,7 +179,7 @@ impl Progress {
 
     #[inline]
     fn socket(&mut self, payload: &[u8], row: &mut impl FnMut(&InetDiag<'_>, &[u8])) {
-        match InetDiag::parse(payload, self.wanted) {
+        match self.layouts.parse(payload) {
             Ok(socket) => {
                 self.stats.sockets += 1;
                 self.stats.unknown_attributes += u64::from(socket.unknown_attributes());
