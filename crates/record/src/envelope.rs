@@ -1,8 +1,6 @@
 //! Envelopes: rows that travel together, encoded; and the builder that cuts them.
 
-use std::sync::Arc;
-
-use crossbeam_queue::ArrayQueue;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::format::{Encoder, HEADROOM};
 use crate::row::{DumpContext, SocketRow};
@@ -38,9 +36,12 @@ pub enum CutReason {
     EndOfPoll,
 }
 
-/// Buffers to use again.
+/// Buffers to use again, the one that came back last first: the processor's caches may still have it.
 #[derive(Debug, Clone)]
-pub struct BufferPool(Arc<ArrayQueue<Vec<u8>>>);
+pub struct BufferPool {
+    buffers: Arc<Mutex<Vec<Vec<u8>>>>,
+    most: usize,
+}
 
 /// Appends rows to an envelope and cuts it by rows and bytes. Its size is exact after every row, in O(1).
 #[derive(Debug)]
@@ -72,22 +73,34 @@ impl Envelope {
 impl Drop for Envelope {
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.buffer);
-        // A full pool frees it.
-        let _ = self.pool.0.push(buffer);
+        self.pool.give_back(buffer);
     }
 }
 
 impl BufferPool {
     /// A pool that keeps at most `buffers`.
     pub fn new(buffers: usize) -> Self {
-        Self(Arc::new(ArrayQueue::new(buffers.max(1))))
+        let most = buffers.max(1);
+        Self { buffers: Arc::new(Mutex::new(Vec::with_capacity(most))), most }
     }
 
     fn take(&self) -> Vec<u8> {
-        let mut buffer = self.0.pop().unwrap_or_default();
+        let mut buffer = self.lock().pop().unwrap_or_default();
         // Whatever was in it: the frame is written when the envelope is cut.
         buffer.resize(HEADROOM, 0);
         buffer
+    }
+
+    /// A full pool frees it.
+    fn give_back(&self, buffer: Vec<u8>) {
+        let mut buffers = self.lock();
+        if buffers.len() < self.most {
+            buffers.push(buffer);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

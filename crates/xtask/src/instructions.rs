@@ -84,7 +84,7 @@ fn callgrind(root: &Path, case: &str, rounds: u64) -> Result<(u64, u64)> {
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
     command.arg(root.join(PROGRAM)).args([case, &rounds.to_string()]);
     // The C library chooses its memcpy by the processor; this leaves one that all have.
-    command.env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2,-ERMS,-FSRM");
+    command.env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2,-ERMS,-FSRM:glibc.cpu.x86_rep_movsb_threshold=1048576");
     let output = command.output().context("running valgrind")?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "valgrind: {}: {stderr}", output.status);
