@@ -13,6 +13,7 @@ pub mod companions;
 pub mod inet_diag;
 pub mod lookup;
 pub mod netlink;
+pub mod nsid;
 pub mod request;
 pub mod tcp_info;
 pub mod tcp_state;
