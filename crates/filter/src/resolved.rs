@@ -21,6 +21,12 @@ impl Resolved {
         holds(&self.predicate, subject, true)
     }
 
+    /// Whether the socket is wanted by what is known of it: one that may or may not be is not.
+    #[inline]
+    pub fn surely_matches(&self, subject: &impl Subject) -> bool {
+        holds(&self.predicate, subject, false)
+    }
+
     /// No socket is wanted: there is no need to ask.
     pub fn is_never(&self) -> bool {
         self.predicate.is_never()
@@ -32,7 +38,7 @@ impl Resolved {
     }
 }
 
-/// What is not known counts as `unknown`, which turns around with each negation: so the whole is rather true.
+/// What is not known counts as `unknown`, which turns around with each negation: so the whole is rather that.
 fn holds(predicate: &Predicate, subject: &impl Subject, unknown: bool) -> bool {
     match predicate {
         Predicate::All(of) => of.iter().all(|one| holds(one, subject, unknown)),
@@ -51,6 +57,7 @@ fn is(condition: Condition, subject: &impl Subject) -> Option<bool> {
         }
         Condition::Host(End::Source, prefix) => begins(subject.source(), prefix),
         Condition::Host(End::Destination, prefix) => begins(subject.destination(), prefix),
+        Condition::Mark { .. } | Condition::Cgroup(_) if !subject.is_known() => return None,
         Condition::Device(index) => subject.interface() == index,
         Condition::Mark { value, mask } => subject.mark().unwrap_or(0) & mask == value,
         Condition::Cgroup(id) => subject.cgroup() == Some(id),
@@ -94,6 +101,44 @@ mod tests {
         assert!(begins(Address::V6(&[0; 16]), Prefix::V6([9; 16], 0)));
         assert!(begins(Address::V6(&mapped), Prefix::V6(mapped, 128)));
         assert!(!begins(Address::V4(&[0; 4]), Prefix::V6([0; 16], 0)));
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_socket_is_no_match_either_way() {
+        struct Unknown;
+        impl Subject for Unknown {
+            fn source(&self) -> Address<'_> {
+                Address::V4(&[10, 0, 0, 1])
+            }
+            fn destination(&self) -> Address<'_> {
+                Address::V4(&[10, 0, 0, 2])
+            }
+            fn source_port(&self) -> u16 {
+                80
+            }
+            fn destination_port(&self) -> u16 {
+                9
+            }
+            fn interface(&self) -> u32 {
+                0
+            }
+            fn mark(&self) -> Option<u32> {
+                None
+            }
+            fn cgroup(&self) -> Option<u64> {
+                None
+            }
+            fn is_known(&self) -> bool {
+                false
+            }
+        }
+        let surely = |text: &str| {
+            let filter: crate::Filter = text.parse().unwrap();
+            filter.resolve(|_: &str| None).surely_matches(&Unknown)
+        };
+        assert!(!surely("fwmark 0") && !surely("not fwmark 0") && !surely("autobound"));
+        assert!(surely("fwmark 1 or sport = :80") && !surely("fwmark 1 and sport = :80"));
+        assert!(surely("not ( fwmark 1 and sport = :81 )"));
     }
 
     #[test]

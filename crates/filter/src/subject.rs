@@ -18,6 +18,11 @@ pub trait Subject {
     fn mark(&self) -> Option<u32>;
     /// The id of the cgroup v2. `None` is in no cgroup.
     fn cgroup(&self) -> Option<u64>;
+    /// Whether anybody knows the mark and the cgroup.
+    #[inline]
+    fn is_known(&self) -> bool {
+        true
+    }
     /// Whether the kernel chose the source port; `None` where that is not known, and then nothing is left out for it.
     fn autobound(&self) -> Option<bool> {
         None

@@ -51,6 +51,21 @@ impl Outlet {
         }
     }
 
+    /// Sends an envelope of closed sockets, which the kernel will not tell of again: no wait, and polls go second. What
+    /// a sink has no room for even so is dropped and in its ledger.
+    pub fn send_closed(&self, lane: usize, envelope: Envelope) {
+        let envelope = Arc::new(envelope);
+        for queue in self.lanes.get(lane).into_iter().flatten() {
+            // The queue's ledger has the reason.
+            let _ = queue.offer_closed(Arc::clone(&envelope));
+        }
+    }
+
+    /// From now on polls leave an eighth of every queue to closed sockets.
+    pub fn keep_room_for_closed(&self) {
+        self.queues().for_each(Queue::keep_room_for_closed);
+    }
+
     /// Decides about a poll, and pauses for its length the sinks that are too far behind while others are not. A poll
     /// that is not to begin pauses nobody: there may be sources that send between polls.
     pub fn begin_poll(&self) -> PollGate {

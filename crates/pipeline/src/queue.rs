@@ -2,6 +2,9 @@
 //!
 //! Bytes count from the offer until the sink has resolved the envelope, so what a client library holds is included.
 //! The lock is taken per envelope, never per row.
+//!
+//! Rows of closed sockets come first: the kernel tells of them once, and what a poll would have shown the next one
+//! shows. Polls leave them a part of the queue, and what of a poll is not taken yet makes room for them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -73,6 +76,8 @@ struct Inner {
     waiting: Waiting,
     stalled: bool,
     paused: bool,
+    /// Bytes that polls leave to closed sockets.
+    reserve: usize,
     /// Set when the queue is closed.
     flush_deadline: Option<Instant>,
     /// Why nothing is taken any more.
@@ -88,8 +93,15 @@ struct Waiting {
 
 #[derive(Debug)]
 enum Item {
-    Envelope(Arc<Envelope>),
+    Envelope(Arc<Envelope>, Rows),
     EndOfPoll,
+}
+
+/// What an envelope holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    Poll,
+    Closed,
 }
 
 impl Queue {
@@ -151,7 +163,7 @@ impl Queue {
         match room {
             Ok(()) => {
                 inner.pending_bytes += bytes;
-                inner.items.push_back(Item::Envelope(envelope));
+                inner.items.push_back(Item::Envelope(envelope, Rows::Poll));
                 drop(inner);
                 self.0.filled.notify_one();
             }
@@ -163,15 +175,47 @@ impl Queue {
         room
     }
 
+    /// Offers an envelope of closed sockets. It never waits, and a pause is not for it: where there is no room, what
+    /// polls have brought and the sink has not taken yet is dropped, the latest first.
+    pub(crate) fn offer_closed(&self, envelope: Arc<Envelope>) -> Result<(), DropReason> {
+        let (rows, bytes) = (envelope.rows(), envelope.bytes().len());
+        let mut inner = self.lock();
+        inner.ledger.read += rows;
+        if !self.fits(&inner, bytes, Rows::Closed) {
+            inner.displace(bytes, self.0.limits.bytes);
+        }
+        let refused = match inner.gone {
+            None if self.fits(&inner, bytes, Rows::Closed) => None,
+            None => Some(DropReason::QueueFull),
+            gone => gone,
+        };
+        if let Some(reason) = refused {
+            inner.ledger.drop_rows(reason, rows);
+            return Err(reason);
+        }
+        inner.ledger.in_flight += rows;
+        inner.pending_bytes += bytes;
+        inner.items.push_back(Item::Envelope(envelope, Rows::Closed));
+        drop(inner);
+        self.0.filled.notify_one();
+        Ok(())
+    }
+
+    /// From now on polls leave an eighth of the queue to closed sockets.
+    pub(crate) fn keep_room_for_closed(&self) {
+        self.lock().reserve = self.0.limits.bytes / RESERVE;
+    }
+
     /// Whether an offer of so many bytes would be settled without waiting, as far as can be told beforehand.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         let inner = self.lock();
-        inner.gone.is_some() || inner.paused || self.fits(&inner, bytes)
+        inner.gone.is_some() || inner.paused || self.fits(&inner, bytes, Rows::Poll)
     }
 
     /// An envelope longer than the whole queue passes when it is alone; else it could never be delivered.
-    fn fits(&self, inner: &Inner, bytes: usize) -> bool {
-        inner.pending_bytes == 0 || inner.pending_bytes + bytes <= self.0.limits.bytes
+    fn fits(&self, inner: &Inner, bytes: usize, rows: Rows) -> bool {
+        let reserve = if rows == Rows::Closed { 0 } else { inner.reserve };
+        inner.pending_bytes == 0 || inner.pending_bytes + bytes <= self.0.limits.bytes - reserve
     }
 
     fn wait_for_room<'q>(
@@ -187,7 +231,7 @@ impl Queue {
             if inner.paused {
                 return (inner, Err(DropReason::HighWater));
             }
-            if self.fits(&inner, bytes) {
+            if self.fits(&inner, bytes, Rows::Poll) {
                 return (inner, Ok(()));
             }
             let nap = match self.0.limits.when_full {
@@ -247,7 +291,7 @@ impl Queue {
         loop {
             match inner.items.pop_front() {
                 Some(Item::EndOfPoll) => return Take::EndOfPoll,
-                Some(Item::Envelope(envelope)) => {
+                Some(Item::Envelope(envelope, _)) => {
                     inner.moved();
                     return Take::Delivery(Delivery::new(self.clone(), envelope));
                 }
@@ -298,7 +342,7 @@ impl Queue {
         let mut inner = self.lock();
         let reason = *inner.gone.get_or_insert(reason);
         for item in std::mem::take(&mut inner.items) {
-            if let Item::Envelope(envelope) = item {
+            if let Item::Envelope(envelope, _) = item {
                 inner.resolve(envelope.rows(), envelope.bytes().len());
                 inner.ledger.drop_rows(reason, envelope.rows());
             }
@@ -389,6 +433,32 @@ impl Inner {
         }
     }
 
+    /// Drops what polls have brought last, until there is room for so many bytes, unless that would not be enough.
+    fn displace(&mut self, bytes: usize, limit: usize) {
+        let of_polls = |item: &Item| match item {
+            Item::Envelope(envelope, Rows::Poll) => envelope.bytes().len(),
+            _ => 0,
+        };
+        let most: usize = self.items.iter().map(of_polls).sum();
+        // Alone it would pass whatever its length.
+        let left = self.pending_bytes - most;
+        if left > 0 && left + bytes > limit {
+            return;
+        }
+        for at in (0..self.items.len()).rev() {
+            if self.pending_bytes == 0 || self.pending_bytes + bytes <= limit {
+                return;
+            }
+            if self.items.get(at).is_some_and(|item| of_polls(item) > 0)
+                && let Some(Item::Envelope(envelope, _)) = self.items.remove(at)
+            {
+                self.pending_bytes -= envelope.bytes().len();
+                self.ledger.in_flight -= envelope.rows();
+                self.ledger.drop_rows(DropReason::QueueFull, envelope.rows());
+            }
+        }
+    }
+
     fn moved(&mut self) {
         self.progress += 1;
         self.stalled = false;
@@ -407,6 +477,8 @@ impl Inner {
     }
 }
 
+/// One part in so many is for closed sockets.
+const RESERVE: usize = 8;
 /// A sink that neither takes nor resolves anything for so long is not waited for.
 const STALL: Duration = Duration::from_millis(100);
 

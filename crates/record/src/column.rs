@@ -47,8 +47,12 @@ pub enum Presence {
     NonZero,
     /// With the bit [`NSID`](crate::row::NSID) of the column `attributes`: 0 is an id like any other.
     Nsid,
-    /// With this attribute.
+    /// With this attribute, or joined from a poll.
     Attr(u16),
+    /// In every row but those of closed sockets; in those with this bit of the column `joined`.
+    Owner(u32),
+    /// With the bit [`HAS_DELTAS`](crate::row::HAS_DELTAS) of the column `delta_flags`.
+    Deltas,
     /// With a `tcp_info` of at least so many bytes.
     Info(u32),
     /// The same, where zero means absent as well (an infinite threshold, an unlimited rate).
@@ -141,13 +145,15 @@ macro_rules! columns {
         dump_head { $($dh:tt)* }
         socket_head { $($sh:tt)* }
         dump_tail { $($dt:tt)* }
+        tracked { $($t:tt)* }
         socket_tail { $($st:tt)* }
     ) => {
-        columns! { @table $($dh)* $($sh)* $($dt)* $($st)* }
-        columns! { @record $($dh)* $($sh)* $($dt)* $($st)* }
+        columns! { @table $($dh)* $($sh)* $($dt)* $($t)* $($st)* }
+        columns! { @record $($dh)* $($sh)* $($dt)* $($t)* $($st)* }
         columns! { @walk dump_head: DumpContext<'_>, "The columns before a socket's own that are constant for a dump."; $($dh)* }
         columns! { @walk socket_head: SocketView<'_>, "Most of a socket's own columns."; $($sh)* }
         columns! { @walk dump_tail: DumpContext<'_>, "Sockeye's own columns that are constant for a dump."; $($dt)* }
+        columns! { @walk tracked: SocketView<'_>, "What polls have known of a socket."; $($t)* }
         columns! { @walk socket_tail: SocketView<'_>, "Sockeye's own columns of a socket."; $($st)* }
     };
     (@table $($number:literal $name:ident: $kind:tt, $presence:expr, $meaning:ident, $unit:literal, $text:literal => $accessor:expr;)*) => {
@@ -161,7 +167,7 @@ macro_rules! columns {
 
         /// Every column, in the order of their numbers.
         pub static COLUMNS: [Column; COUNT] = {
-            use Presence::{Always, Attr, Info, InfoNonZero, NonZero, Nsid};
+            use Presence::{Always, Attr, Deltas, Info, InfoNonZero, NonZero, Nsid, Owner};
             [$(Column {
                 index: Index::$name as usize,
                 number: $number,

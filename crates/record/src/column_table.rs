@@ -5,7 +5,7 @@ columns! {
     dump_head {
         1 schema_version: u32, Always, Plain, "", "Version of this schema: 1." => |d| Some(d.schema_version);
         2 daemon_version: str, NonZero, Plain, "", "Name and version of the daemon that wrote the row." => |d| Some(d.daemon_version);
-        10 timestamp_ns: i64, Always, TimestampNs, "ns", "Wall clock when the dump was requested; one value per dump." => |d| Some(d.timestamp_ns);
+        10 timestamp_ns: i64, Always, TimestampNs, "ns", "Wall clock when the dump was requested, one value per dump; of a closed socket when its end was read." => |d| Some(d.timestamp_ns);
         20 hostname: str, NonZero, Plain, "", "The host, or what --hostname says." => |d| Some(d.hostname);
         21 location: str, NonZero, Plain, "", "What --location says." => |d| Some(d.location);
         30 netns: str, NonZero, Plain, "", "Name of the network namespace: bind mount, container id, or netns:[inode]; default is the host's." => |d| Some(d.netns);
@@ -19,7 +19,7 @@ columns! {
         51 tag: str, NonZero, Plain, "", "What --tag says." => |d| Some(d.tag);
     }
     socket_head {
-        60 record_counter: u64, NonZero, Plain, "", "Numbers the rows of one poll in one namespace from 1." => |r| Some(r.record_counter);
+        60 record_counter: u64, NonZero, Plain, "", "Numbers the rows of one poll in one namespace from 1; closed sockets have numbers of their own, in all namespaces." => |r| Some(r.record_counter);
         61 socket_fd: u64, NonZero, Plain, "", "File descriptor of the netlink socket that read the row." => |r| Some(r.socket_fd);
         62 netlinker_id: u64, Always, Plain, "", "Reader of the namespace that read the row, from 0." => |r| Some(r.netlinker_id);
         100 uplink1_ifname: str, NonZero, Plain, "", "Reserved by the wire format; not filled." => unfilled;
@@ -63,8 +63,8 @@ columns! {
         1013 inet_diag_msg_expires: u32, Always, Plain, "ms", "Until the timer fires." => |r| Some(r.socket.expires());
         1014 inet_diag_msg_rqueue: u32, Always, Plain, "bytes", "Received and not read; for LISTEN connections waiting for accept." => |r| Some(r.socket.rqueue());
         1015 inet_diag_msg_wqueue: u32, Always, Plain, "bytes", "Written and not acknowledged; for LISTEN the limit of the accept backlog." => |r| Some(r.socket.wqueue());
-        1016 inet_diag_msg_uid: u32, Always, Plain, "", "User that owns the socket." => |r| Some(r.socket.uid());
-        1017 inet_diag_msg_inode: u32, Always, Plain, "", "Inode of the socket's file; 0 when no file holds it." => |r| Some(r.socket.inode());
+        1016 inet_diag_msg_uid: u32, Owner(UID), Plain, "", "User that owns the socket; the kernel does not tell it of a closed one." => |r| r.owner(r.socket.uid(), |known| known.uid);
+        1017 inet_diag_msg_inode: u32, Owner(INODE), Plain, "", "Inode of the socket's file; 0 when no file holds it. The kernel does not tell it of a closed socket." => |r| r.owner(r.socket.inode(), |known| known.inode);
         1101 mem_info_rmem: u32, Attr(nr::MEMINFO), Plain, "bytes", "Receive queue." => |r| r.meminfo?.rmem();
         1102 mem_info_wmem: u32, Attr(nr::MEMINFO), Plain, "bytes", "Write queue." => |r| r.meminfo?.wmem();
         1103 mem_info_fmem: u32, Attr(nr::MEMINFO), Plain, "bytes", "Forward allocation." => |r| r.meminfo?.fmem();
@@ -160,11 +160,21 @@ columns! {
         1905 bbr_info_cwnd_gain: u32, Attr(nr::BBRINFO), Plain, "1/256", "Window gain." => |r| r.bbr?.cwnd_gain();
         2001 class_id: u32, Attr(nr::CLASS_ID), Plain, "", "net_cls class or priority." => |r| r.socket.class_id();
         2002 sock_opt: u32, Attr(nr::SOCKOPT), Plain, "", "Bit-fields of struct inet_diag_sockopt, first byte lowest." => |r| r.socket.sockopt().map(u32::from);
-        2103 c_group: u64, Attr(nr::CGROUP_ID), Plain, "", "Inode of the cgroup v2 directory." => |r| r.socket.cgroup_id();
+        2103 c_group: u64, Attr(nr::CGROUP_ID), Plain, "", "Inode of the cgroup v2 directory." => |r| r.socket.cgroup_id().or_else(|| r.known?.cgroup_id);
     }
     dump_tail {
         3000 record_kind: u32, NonZero, RecordKind, "", "What the row tells of: 1 a socket seen by a poll, 2 a closed socket." => |d| Some(d.record_kind);
         3001 boottime_ns: i64, NonZero, Plain, "ns", "CLOCK_BOOTTIME at the same moment as timestamp_ns." => |d| Some(d.boottime_ns);
+    }
+    tracked {
+        3010 joined: u32, NonZero, Plain, "", "Columns that are what the last poll saw of the same socket: 1 congestion control, 2 cgroup, 4 user, 8 inode, 16 socket memory." => SocketView::joined;
+        3011 first_seen_ns: i64, NonZero, TimestampNs, "ns", "Wall clock of the first poll that saw the socket; absent: none did." => |r| r.known?.first_seen_ns;
+        3012 delta_flags: u32, NonZero, Plain, "", "Bits: 8 the row has deltas, 1 from the beginning of the connection on, 2 counters went backwards and the deltas begin there, 4 sockets of the namespace were forgotten before: a first row may not be the first." => |r| Some(r.deltas?.flags);
+        3013 delta_bytes_sent: u64, Deltas, Plain, "bytes", "Sent since the row before of the same socket, retransmits included." => |r| Some(r.deltas?.bytes_sent);
+        3014 delta_bytes_received: u64, Deltas, Plain, "bytes", "Received since the row before." => |r| Some(r.deltas?.bytes_received);
+        3015 delta_bytes_retrans: u64, Deltas, Plain, "bytes", "Retransmitted since the row before." => |r| Some(r.deltas?.bytes_retrans);
+        3016 delta_segs_out: u32, Deltas, Plain, "segments", "Sent since the row before." => |r| Some(r.deltas?.segs_out);
+        3017 delta_segs_in: u32, Deltas, Plain, "segments", "Received since the row before." => |r| Some(r.deltas?.segs_in);
     }
     socket_tail {
         3020 tcp_info_length: u32, NonZero, Plain, "bytes", "Bytes of tcp_info that the kernel delivered: which tcp_info columns exist." => |r| u32::try_from(r.info?.delivered_bytes()).ok();

@@ -7,6 +7,7 @@ use sockeye_wire::tcp_info::{KNOWN_BYTES, TcpInfo};
 use sockeye_wire::ulp::Ulp;
 
 use crate::algorithm::Algorithm;
+use crate::joined::{self, Deltas, HAS_DELTAS, Joined};
 
 /// What is the same for every row of one dump. Encoders turn it into bytes once and copy them.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +45,14 @@ pub struct DumpContext<'a> {
 /// One socket at one time.
 #[derive(Debug, Clone, Copy)]
 pub struct SocketRow<'a> {
+    pub(crate) polled: Polled<'a>,
+    joined: Option<&'a Joined<'a>>,
+    pub(crate) deltas: Option<Deltas>,
+}
+
+/// What every row has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Polled<'a> {
     /// What the kernel sent.
     socket: &'a InetDiag<'a>,
     record_counter: u64,
@@ -61,13 +70,31 @@ impl<'a> SocketRow<'a> {
         socket_fd: u64,
         netlinker_id: u64,
     ) -> Self {
-        Self { socket, record_counter, socket_fd, netlinker_id }
+        let polled = Polled { socket, record_counter, socket_fd, netlinker_id };
+        Self { polled, joined: None, deltas: None }
+    }
+
+    /// The row with what the last poll knew of the same socket, for the columns that `socket` itself lacks.
+    #[must_use]
+    pub fn joined(self, joined: &'a Joined<'a>) -> Self {
+        Self { joined: Some(joined), ..self }
+    }
+
+    /// The row with what happened since the row before of the same socket.
+    #[inline]
+    #[must_use]
+    pub fn deltas(self, deltas: Deltas) -> Self {
+        let flags = deltas.flags | HAS_DELTAS;
+        Self { deltas: Some(Deltas { flags, ..deltas }), ..self }
     }
 
     /// The structs of a socket that is as most are: they have the lengths that are known, and none is there that few have.
     #[inline(always)]
     pub(crate) fn common(&self) -> Option<Common<'a>> {
-        let socket = self.socket;
+        if self.joined.is_some() {
+            return None;
+        }
+        let socket = self.polled.socket;
         let (info, skmeminfo) = (socket.info()?.whole()?, socket.skmeminfo()?.whole()?);
         let few = [nr::MEMINFO, nr::VEGASINFO, nr::DCTCPINFO, nr::ULP_INFO];
         socket.has_none_of(few).then_some((info, skmeminfo))
@@ -86,6 +113,11 @@ pub(crate) struct SocketView<'a> {
     pub(crate) vegas: Option<VegasInfo<'a>>,
     pub(crate) dctcp: Option<DctcpInfo<'a>>,
     pub(crate) ulp: Option<Ulp<'a>>,
+    /// Whether the row is of a closed socket.
+    pub(crate) closed: bool,
+    /// What a poll knew.
+    pub(crate) known: Option<&'a Joined<'a>>,
+    pub(crate) deltas: Option<&'a Deltas>,
     pub(crate) record_counter: u64,
     pub(crate) socket_fd: u64,
     pub(crate) netlinker_id: u64,
@@ -97,19 +129,25 @@ pub(crate) struct SocketView<'a> {
 pub(crate) type Common<'a> = (&'a [u8; KNOWN_BYTES], &'a [u8; SkMemInfo::BYTES]);
 
 impl<'a> SocketView<'a> {
+    /// The view of any row. `closed`: the dump is one of closed sockets, of which the kernel does not tell the owner.
     #[inline(always)]
-    pub(crate) fn new(row: &SocketRow<'a>, flags: u64) -> Self {
-        let SocketRow { socket, record_counter, socket_fd, netlinker_id } = *row;
+    pub(crate) fn new(row: &'a SocketRow<'a>, closed: bool, flags: u64) -> Self {
+        let Polled { socket, record_counter, socket_fd, netlinker_id } = row.polled;
+        let known = row.joined;
+        let skmeminfo = || Some(SkMemInfo::new(known?.skmeminfo.as_ref()?));
         Self {
             socket,
             info: socket.info(),
-            skmeminfo: socket.skmeminfo(),
-            cong: socket.cong_as_sent().map(Algorithm::of),
+            skmeminfo: socket.skmeminfo().or_else(skmeminfo),
+            cong: socket.cong_as_sent().or_else(|| known?.cong).map(Algorithm::of),
             bbr: socket.bbr(),
             meminfo: socket.meminfo(),
             vegas: socket.vegas(),
             dctcp: socket.dctcp(),
             ulp: socket.ulp(),
+            closed,
+            known,
+            deltas: row.deltas.as_ref(),
             record_counter,
             socket_fd,
             netlinker_id,
@@ -120,8 +158,13 @@ impl<'a> SocketView<'a> {
     /// The view of a common row. The compiler knows which structs it has, and how long they are: it leaves out two tests
     /// for each column where this is inlined.
     #[inline(always)]
-    pub(crate) fn common(row: &SocketRow<'a>, (info, skmeminfo): Common<'a>, flags: u64) -> Self {
-        let SocketRow { socket, record_counter, socket_fd, netlinker_id } = *row;
+    pub(crate) fn common(
+        row: &Polled<'a>,
+        deltas: Option<&'a Deltas>,
+        (info, skmeminfo): Common<'a>,
+        flags: u64,
+    ) -> Self {
+        let Polled { socket, record_counter, socket_fd, netlinker_id } = *row;
         Self {
             socket,
             info: Some(TcpInfo::new(info)),
@@ -132,11 +175,45 @@ impl<'a> SocketView<'a> {
             vegas: None,
             dctcp: None,
             ulp: None,
+            closed: false,
+            known: None,
+            deltas,
             record_counter,
             socket_fd,
             netlinker_id,
             flags,
         }
+    }
+
+    /// What the kernel or else a poll says of the owner; of a closed socket the kernel's 0 means nothing.
+    #[inline(always)]
+    pub(crate) fn owner(
+        &self,
+        told: u32,
+        known: impl FnOnce(&Joined<'a>) -> Option<u32>,
+    ) -> Option<u32> {
+        if self.closed && told == 0 { known(self.known?) } else { Some(told) }
+    }
+
+    /// Whether there is anything beyond what the kernel sent.
+    #[inline(always)]
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.deltas.is_some() || self.known.is_some()
+    }
+
+    /// The bits of the column `joined`.
+    #[inline(always)]
+    pub(crate) fn joined(&self) -> Option<u32> {
+        let (known, socket) = (self.known?, self.socket);
+        let nobody = |told: u32| self.closed && told == 0;
+        let joined = [
+            (joined::CONG, known.cong.is_some() && socket.cong().is_none()),
+            (joined::CGROUP, known.cgroup_id.is_some() && socket.cgroup_id().is_none()),
+            (joined::UID, known.uid.is_some() && nobody(socket.uid())),
+            (joined::INODE, known.inode.is_some() && nobody(socket.inode())),
+            (joined::SKMEM, known.skmeminfo.is_some() && socket.skmeminfo().is_none()),
+        ];
+        Some(joined.into_iter().map(|(bit, joined)| if joined { bit } else { 0 }).sum())
     }
 }
 

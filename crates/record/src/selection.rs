@@ -69,23 +69,27 @@ impl Selection {
         for column in self.order.iter().filter_map(|index| COLUMNS.get(*index)) {
             attrs = attrs.union(match column.presence {
                 Presence::Attr(number) => AttrSet::of(number),
-                Presence::Info(_) | Presence::InfoNonZero(_) => AttrSet::of(nr::INFO),
-                Presence::Always | Presence::NonZero | Presence::Nsid => match column.name {
-                    "tcp_info_length" => AttrSet::of(nr::INFO),
-                    "congestion_algorithm_string" | "congestion_algorithm_enum" => {
-                        AttrSet::of(nr::CONG)
+                Presence::Info(_) | Presence::InfoNonZero(_) | Presence::Deltas => {
+                    AttrSet::of(nr::INFO)
+                }
+                Presence::Always | Presence::NonZero | Presence::Nsid | Presence::Owner(_) => {
+                    match column.name {
+                        "tcp_info_length" | "delta_flags" => AttrSet::of(nr::INFO),
+                        "congestion_algorithm_string" | "congestion_algorithm_enum" => {
+                            AttrSet::of(nr::CONG)
+                        }
+                        "bbr_info_min_rtt" => AttrSet::of(nr::BBRINFO),
+                        "vegas_info_rtt" | "vegas_info_min_rtt" => AttrSet::of(nr::VEGASINFO),
+                        "attributes" => AttrSet::ALL,
+                        name if name.starts_with("ulp_")
+                            || name.starts_with("tls_")
+                            || name.starts_with("mptcp_") =>
+                        {
+                            AttrSet::of(nr::ULP_INFO)
+                        }
+                        _ => AttrSet::NONE,
                     }
-                    "bbr_info_min_rtt" => AttrSet::of(nr::BBRINFO),
-                    "vegas_info_rtt" | "vegas_info_min_rtt" => AttrSet::of(nr::VEGASINFO),
-                    "attributes" => AttrSet::ALL,
-                    name if name.starts_with("ulp_")
-                        || name.starts_with("tls_")
-                        || name.starts_with("mptcp_") =>
-                    {
-                        AttrSet::of(nr::ULP_INFO)
-                    }
-                    _ => AttrSet::NONE,
-                },
+                }
             });
         }
         attrs
@@ -214,6 +218,8 @@ mod tests {
         let attrs = |text: &str| text.parse::<Selection>().unwrap().attrs();
         assert_eq!(attrs("hostname,inet_diag_msg_state"), AttrSet::NONE);
         assert_eq!(attrs("tcp_info_rtt"), "info".parse().unwrap());
+        assert_eq!(attrs("delta_flags"), "info".parse().unwrap());
+        assert_eq!(attrs("delta_segs_in,inet_diag_msg_uid"), "info".parse().unwrap());
         assert_eq!(attrs("congestion_algorithm_string"), "cong".parse().unwrap());
         assert_eq!(attrs("bbr_info_min_rtt,vegas_info_rtt"), "bbr,vegas".parse().unwrap());
         assert_eq!(

@@ -2,7 +2,8 @@
 
 use crate::column::{Column, Presence};
 use crate::columns::Index;
-use crate::row::{COMPLETE, NSID};
+use crate::joined::{self, HAS_DELTAS};
+use crate::row::{CLOSED, COMPLETE, NSID};
 use crate::v1::XtcpFlatRecord;
 
 /// Called once for each column that a row has, in the order of the table.
@@ -25,6 +26,9 @@ pub(crate) struct Recorded {
     complete: bool,
     attributes: u64,
     info_bytes: u32,
+    closed: bool,
+    joined: u32,
+    deltas: bool,
     /// The column `attributes` as it is written again.
     rewritten: u64,
 }
@@ -39,6 +43,9 @@ impl Recorded {
             complete: attributes & COMPLETE != 0,
             attributes,
             info_bytes: record.tcp_info_length,
+            closed: record.record_kind == CLOSED,
+            joined: record.joined,
+            deltas: record.delta_flags & HAS_DELTAS != 0,
             rewritten,
         }
     }
@@ -92,7 +99,11 @@ impl Recorded {
                 Presence::Always => true,
                 Presence::NonZero | Presence::InfoNonZero(_) => false,
                 Presence::Nsid => self.attributes & NSID != 0,
-                Presence::Attr(nr) => self.attributes >> nr & 1 != 0,
+                Presence::Attr(nr) => {
+                    self.attributes >> nr & 1 != 0 || self.joined & joined::bit_of(nr) != 0
+                }
+                Presence::Owner(bit) => !self.closed || self.joined & bit != 0,
+                Presence::Deltas => self.deltas,
                 Presence::Info(end) => self.info_bytes >= end,
             }
     }

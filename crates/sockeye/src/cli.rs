@@ -18,8 +18,8 @@ use sockeye_wire::{AttrSet, StateSet};
 
 use crate::cli_kafka::{KafkaArgs, KafkaConnectionArgs};
 use crate::config::values::{
-    Brokers, Dest, From, Topic, bytes, cpus, directory, level, netlinkers, nice, number,
-    packet_bytes, plan, positive_duration,
+    Brokers, Dest, From, Topic, When, bytes, bytes_or_none, cpus, directory, level, netlinkers,
+    nice, number, packet_bytes, plan, positive_duration,
 };
 
 /// An eye on every socket: reads every TCP socket of every network namespace, and ships rows.
@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Poll everything once, print it, and exit.
     Snapshot(SnapshotArgs),
+    /// Print each connection when it ends.
+    Closed(Box<ClosedArgs>),
     /// Turn a protobufList file back into any format.
     Decode(DecodeArgs),
     /// Read a Kafka topic and print its rows in any format.
@@ -108,6 +110,20 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration, help_heading = "Other")]
     pub(crate) shutdown_timeout: Duration,
 
+    /// A row for each connection that ends, with its last counters: auto (where the kernel lets us), on (or it does not
+    /// start), or off.
+    ///
+    /// All namespaces take CAP_NET_BROADCAST and CAP_SYS_ADMIN; without them, only its own.
+    #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = "Closed sockets")]
+    pub(crate) closed: When,
+
+    /// Bytes and segments since the row before of the same socket, in the columns delta_*.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", help_heading = "Closed sockets")]
+    pub(crate) deltas: bool,
+
+    #[command(flatten)]
+    pub(crate) track: TrackArgs,
+
     #[command(flatten)]
     pub(crate) kafka: KafkaArgs,
 
@@ -127,6 +143,47 @@ pub(crate) struct SnapshotArgs {
 
     #[command(flatten)]
     pub(crate) collect: CollectArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClosedArgs {
+    /// The same as --filter, as one word or several: sockeye closed dport = :443
+    #[arg(value_name = "EXPRESSION", conflicts_with = "filter")]
+    pub(crate) expression: Vec<String>,
+
+    /// End after so many connections.
+    #[arg(long, value_name = "N", value_parser = number::<u64>(1..=u64::MAX), help_heading = "Output")]
+    pub(crate) count: Option<u64>,
+
+    /// End after this time.
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration, help_heading = "Output")]
+    pub(crate) duration: Option<Duration>,
+
+    /// Rows instead of lines for people: protobufList, protoJson, protoText, msgpack, jsonl, csv, tsv or table.
+    #[arg(long, value_name = "FORMAT", help_heading = "Output")]
+    pub(crate) marshal: Option<Format>,
+
+    #[command(flatten)]
+    pub(crate) track: TrackArgs,
+
+    #[command(flatten)]
+    pub(crate) collect: CollectArgs,
+}
+
+/// How much is kept for closed sockets, by the kernel and by us.
+#[derive(Debug, Args)]
+pub(crate) struct TrackArgs {
+    /// Bytes of the kernel's buffer for closed sockets that are not read yet. What it has no room for is lost, and
+    /// counted.
+    #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = bytes, help_heading = "Closed sockets")]
+    pub(crate) closed_buffer: u64,
+
+    /// Bytes of memory for what polls have seen of sockets, about 100 a socket; 0 for none.
+    ///
+    /// Closed sockets get from it what the kernel does not tell any more: user, cgroup, congestion control, memory. So do
+    /// deltas.
+    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = bytes_or_none, help_heading = "Closed sockets")]
+    pub(crate) track_bytes: u64,
 }
 
 #[derive(Debug, Args)]

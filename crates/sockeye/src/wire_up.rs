@@ -11,12 +11,14 @@ use sockeye_pipeline::{
 };
 use sockeye_record::{Encoder, Encoding, Format};
 use sockeye_sink::{FileSettings, FileSink, Null, PathPattern, Stream, TableWriter};
+use sockeye_source::closed;
 use sockeye_source::sockdiag::{Counters, Settings, SockDiag};
+use sockeye_source::track::Track;
 
 use crate::cli::ConsumeArgs;
 use crate::cli_kafka::KafkaConnectionArgs;
 use crate::config::kafka::{Credentials, KafkaSpec};
-use crate::config::settings::SinkSpec;
+use crate::config::settings::{Closed, SinkSpec};
 use crate::config::values::{Dest, From};
 use crate::exit::Failure;
 use crate::fault::{Fault, Watched};
@@ -27,6 +29,12 @@ pub(crate) struct Wired {
     pub(crate) outlet: Outlet,
     pub(crate) sinks: Sinks,
     pub(crate) counters: Arc<Counters>,
+    /// Of closed sockets, where they are listened to.
+    pub(crate) closed: Option<Arc<closed::Counters>>,
+    /// What is remembered of sockets, where anything is.
+    pub(crate) track: Option<Arc<Track>>,
+    /// What it does less than it was asked to, for want of privileges: a line each.
+    pub(crate) shortfalls: Vec<String>,
 }
 
 /// The sinks' threads.
@@ -40,6 +48,9 @@ struct Running {
 
 /// What a sink has to say beside its ledger.
 type Notes = Option<Box<dyn Fn() -> String>>;
+
+/// A sink that serves no queue yet, and what it has to say.
+type Opened = (Box<dyn Sink>, Notes);
 
 /// What has become of a sink.
 pub(crate) struct Ended {
@@ -82,7 +93,8 @@ pub(crate) fn encodings(specs: &[SinkSpec]) -> Vec<Encoding> {
 /// # Errors
 /// [`Failure::Usage`]: a destination can't be opened; nothing was started.
 pub(crate) fn wire_up(
-    settings: Settings,
+    settings: &Settings,
+    closed: Closed,
     specs: &[SinkSpec],
     when_full: WhenFull,
     stop: &Stop,
@@ -91,6 +103,32 @@ pub(crate) fn wire_up(
     for spec in specs {
         opened.push((spec, open(spec)?));
     }
+    connect(settings, closed, opened, when_full, stop)
+}
+
+/// Connects the source to one sink that is no destination. `settings.encodings` is that of `spec` alone.
+///
+/// # Errors
+/// [`Failure::Usage`]: closed sockets must be listened to, and can't be.
+pub(crate) fn wire_up_to(
+    sink: Box<dyn Sink>,
+    spec: &SinkSpec,
+    settings: &Settings,
+    closed: Closed,
+    stop: &Stop,
+) -> Result<Wired, Failure> {
+    let when_full = WhenFull::Drop { patience: Duration::ZERO };
+    connect(settings, closed, vec![(spec, (sink, None))], when_full, stop)
+}
+
+fn connect(
+    settings: &Settings,
+    closed: Closed,
+    opened: Vec<(&SinkSpec, Opened)>,
+    when_full: WhenFull,
+    stop: &Stop,
+) -> Result<Wired, Failure> {
+    let collected = collected(settings, closed)?;
     let mut lanes: Vec<Vec<Queue>> = settings.encodings.iter().map(|_| Vec::new()).collect();
     let mut threads = Vec::new();
     for (spec, (sink, notes)) in opened {
@@ -104,19 +142,69 @@ pub(crate) fn wire_up(
         let thread = SinkThread::spawn(queue, sink).context("no thread for a sink")?;
         threads.push(Running { thread, fault, notes });
     }
-    let directories = settings.scan.mount_dirs.clone();
-    let own_only = settings.scan.own_only;
-    let mut source = SockDiag::new(settings)
-        .context("our own network namespace can't be read; is /proc mounted?")?;
-    if !own_only {
-        source.watch(directories);
-    }
+    let Collected { polls, closed, shortfalls } = collected;
     Ok(Wired {
-        counters: source.counters(),
-        sources: vec![Box::new(source)],
+        counters: polls.counters(),
+        closed: closed.as_ref().map(closed::Closed::counters),
+        track: polls.track(),
+        shortfalls,
+        // Polls go first: what they tell of a socket is there when its end is reported.
+        sources: [
+            Some(Box::new(polls) as Box<dyn Source>),
+            closed.map(|it| Box::new(it) as Box<dyn Source>),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         outlet: Outlet::new(lanes, stop.clone()),
         sinks: Sinks(threads),
     })
+}
+
+/// The sources, and what they do less than they were asked to.
+struct Collected {
+    polls: SockDiag,
+    closed: Option<closed::Closed>,
+    shortfalls: Vec<String>,
+}
+
+fn collected(settings: &Settings, closed: Closed) -> Result<Collected, Failure> {
+    let polls = |settings: Settings| -> Result<SockDiag, Failure> {
+        let (directories, own_only) = (settings.scan.mount_dirs.clone(), settings.scan.own_only);
+        let mut polls = SockDiag::new(settings)
+            .context("our own network namespace can't be read; is /proc mounted?")?;
+        if !own_only {
+            polls.watch(directories);
+        }
+        Ok(polls)
+    };
+    let source = polls(settings.clone())?;
+    let (wanted, must) = match closed {
+        Closed::No => {
+            return Ok(Collected { polls: source, closed: None, shortfalls: Vec::new() });
+        }
+        Closed::IfPermitted(wanted) => (wanted, false),
+        Closed::Must(wanted) => (wanted, true),
+    };
+    match closed::Closed::new(&source, wanted) {
+        Ok(closed) => {
+            let shortfalls = closed.shortfalls().to_vec();
+            Ok(Collected { polls: source, closed: Some(closed), shortfalls })
+        }
+        Err(error) if must => Err(Failure::usage(format!("--closed: {error}; allowed: auto, off"))),
+        Err(error) => {
+            let shortfall = format!("closed sockets are not reported: {error}");
+            // Nothing is remembered for nobody.
+            let forgets = settings.track.is_some_and(|track| !track.deltas);
+            let polls = if forgets {
+                drop(source);
+                polls(Settings { track: None, ..settings.clone() })?
+            } else {
+                source
+            };
+            Ok(Collected { polls, closed: None, shortfalls: vec![shortfall] })
+        }
+    }
 }
 
 impl Sinks {
@@ -147,7 +235,7 @@ impl Sinks {
 }
 
 /// The sink, and what it has to say at the end.
-fn open(spec: &SinkSpec) -> Result<(Box<dyn Sink>, Notes), Failure> {
+fn open(spec: &SinkSpec) -> Result<Opened, Failure> {
     if let (Dest::Kafka(brokers), Some(kafka)) = (&spec.dest, &spec.kafka) {
         return open_kafka(brokers, kafka, spec);
     }

@@ -67,6 +67,7 @@ fn refused(arguments: &[&str]) -> String {
 const DURATION: &str = "allowed: a number and a unit, such as 10s, 1m30s, 250ms";
 const ABOVE_ZERO: &str = "allowed: more than 0s, at most 365d";
 const BYTES: &str = "allowed: a number of bytes above 0, such as 786432, 768KiB, 64MiB";
+const BYTES_OR_NONE: &str = "allowed: a number of bytes, such as 0, 768KiB, 64MiB";
 const PACKET: &str = "allowed: 8192 to 1048576 bytes, such as 32768, 64KiB";
 const FORMATS: &str =
     "allowed: protobufList, protoJson, protoText, msgpack, jsonl, csv, tsv, table";
@@ -136,6 +137,15 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("run", "columns", "rtt_var", "near: tcp_info_rtt_var, or a prefix with *"),
     ("snapshot", "columns", "qqq", "mptcp_id_loc, or a prefix with *"),
     ("decode", "columns", "netns,", ""),
+    ("run", "closed", "true", "allowed: auto, on, off"),
+    ("run", "closed-buffer", "0", BYTES),
+    ("closed", "closed-buffer", "much", BYTES),
+    ("run", "track-bytes", "-1", BYTES_OR_NONE),
+    ("closed", "track-bytes", "all", BYTES_OR_NONE),
+    ("run", "deltas", "maybe", BOOL),
+    ("closed", "count", "0", "allowed: a whole number from 1 up"),
+    ("closed", "duration", "5", DURATION),
+    ("closed", "marshal", "lines", FORMATS),
     ("run", "humanize", "maybe", BOOL),
     ("decode", "humanize", "maybe", BOOL),
     ("run", "envelope-flush-rows", "0", "allowed: a whole number from 1 up"),
@@ -273,11 +283,11 @@ fn what_is_no_option_and_no_command_is_named() {
         ),
         (
             &["watch"],
-            "unrecognized subcommand 'watch'; allowed: run, snapshot, decode, consume, netns, doctor",
+            "unrecognized subcommand 'watch'; allowed: run, snapshot, closed, decode, consume, netns, doctor",
         ),
         (
             &["help", "watch"],
-            "unrecognized subcommand 'watch'; allowed: run, snapshot, decode, consume, netns, doctor",
+            "unrecognized subcommand 'watch'; allowed: run, snapshot, closed, decode, consume, netns, doctor",
         ),
         (
             &["--jitter", "5", "run"],
@@ -304,6 +314,10 @@ fn options_that_contradict_one_another_are_named_with_where_they_came_from() {
         format!("--timeout 3s (s.toml) is not below --frequency 2s (SOCKEYE_FREQUENCY); {allowed}")
     );
 
+    assert_eq!(
+        refused(&["run", "--deltas", "--track-bytes", "0"]),
+        "--deltas true needs memory for sockets and --track-bytes 0 is none; allowed: --track-bytes 64MiB, say"
+    );
     assert_eq!(
         refused(&["snapshot", "--netlinkers", "33"]),
         "--netlinkers 33 of a namespace do not fit into --max-threads 32 (default); allowed: at most 32"
@@ -384,11 +398,11 @@ fn an_unknown_key_is_named_with_those_that_are_allowed() {
     let line = refused_file("jitter = 5\nfrequenzy = \"1s\"\n");
     assert!(
         line.starts_with(
-            "s.toml: unknown key \"frequenzy\"; allowed: columns, cpus, deserializers, dest, "
+            "s.toml: unknown key \"frequenzy\"; allowed: closed, closed-buffer, columns, count, cpus, deltas, "
         ),
         "{line}"
     );
-    assert!(line.ends_with(", timeout, to, topic, [[sink]]"), "{line}");
+    assert!(line.ends_with(", timeout, to, topic, track-bytes, [[sink]]"), "{line}");
 }
 
 #[test]

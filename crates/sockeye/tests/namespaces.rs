@@ -138,7 +138,15 @@ fn a_namespace_that_ends_while_the_daemon_idles_is_gone_within_a_second() {
     )
     .unwrap();
     let sockets = (listen_in(&by_process), listen_in(&by_name));
-    let mut daemon = Daemon::start(&["--frequency", "60s", "--columns", "netns_inode"]);
+    let mut daemon = Daemon::start(&[
+        "--frequency",
+        "60s",
+        "--columns",
+        "netns_inode",
+        "--closed",
+        "on",
+        "--deltas",
+    ]);
     let mut seen = BTreeSet::new();
     let mut lines = daemon.lines();
     while !inodes.iter().all(|inode| seen.contains(inode)) {

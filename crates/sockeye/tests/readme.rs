@@ -58,7 +58,7 @@ fn every_command_of_the_readme_exists_and_none_is_left_out() {
         .filter_map(|line| line.split_whitespace().next())
         .filter(|name| *name != "help")
         .collect();
-    assert_eq!(commands, ["run", "snapshot", "decode", "consume", "netns", "doctor"]);
+    assert_eq!(commands, ["run", "snapshot", "closed", "decode", "consume", "netns", "doctor"]);
     let readme = file("README.md");
     for command in commands {
         assert!(readme.contains(&format!("| `sockeye {command}")), "{command}");

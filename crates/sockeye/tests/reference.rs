@@ -41,7 +41,7 @@ marshal = \"jsonl\"
 /// The page as it should be.
 fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
-    for command in ["", "run", "snapshot", "decode", "consume", "netns", "doctor"] {
+    for command in ["", "run", "snapshot", "closed", "decode", "consume", "netns", "doctor"] {
         let name = format!("sockeye {command}").trim_end().to_owned();
         let mut help = sockeye();
         help.args(name.split(' ').skip(1)).arg("--help").env("COLUMNS", "100");
@@ -104,6 +104,8 @@ fn help_names_every_value_that_is_a_word() {
     for (command, option) in [
         ("run", "marshal"),
         ("snapshot", "marshal"),
+        ("closed", "marshal"),
+        ("run", "closed"),
         ("decode", "to"),
         ("run", "states"),
         ("run", "deserializers"),

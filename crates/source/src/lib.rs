@@ -1,5 +1,7 @@
-//! Where rows come from: the `sock_diag` readers. Later siblings: closed sockets, conntrack, flows.
+//! Where rows come from: polls of `sock_diag`, and its events of closed sockets. Later siblings: conntrack, flows.
 
 #![forbid(unsafe_code)]
 
+pub mod closed;
 pub mod sockdiag;
+pub mod track;

@@ -1,19 +1,23 @@
-//! System calls: enter a network namespace, open a diag socket, serve many through a ring, pin threads, read clocks and
-//! limits. The only unsafe code.
+//! System calls: enter a network namespace, open a diag socket, hear of closed sockets, serve many through a ring, pin
+//! threads, read clocks and limits. The only unsafe code.
 
 #![allow(unsafe_code, reason = "this is the crate that may")]
 
 pub mod affinity;
 pub mod clock;
 pub mod diag_socket;
+pub mod event_socket;
 pub mod limits;
 pub mod netns;
 pub mod ring;
 mod ring_memory;
 mod ring_setup;
 mod ring_slots;
+pub mod route_socket;
 
 pub use affinity::CpuList;
 pub use diag_socket::{DiagSocket, Received};
+pub use event_socket::{Event, EventBatch, EventSocket};
 pub use ring::{Completion, Ring, RingFull};
 pub use ring_setup::RingError;
+pub use route_socket::RouteSocket;

@@ -5,11 +5,13 @@
 //!
 //! * What is true: [`load`] opens sockets and says what they are, [`ss`] asks iproute2, [`ss_compare`] compares.
 //! * Where: [`netns`], [`netns_anonymous`], [`veth`].
-//! * Which sockets: [`load`] for thousands, [`spread`] for a few in each of many namespaces, [`states`] for one in a
+//! * Which sockets: [`load`] for thousands, [`brief`] for thousands that end soon, [`spread`] for a few in each of many namespaces, [`states`] for one in a
 //!   given state.
 //! * Where rows go: [`kafka`]. Who else reads them: [`python`].
 //! * What it cost: [`procfs`]. What the kernel said: [`pcap`]. What it might say: [`scripted`].
 
+pub mod brief;
+pub mod brief_live;
 pub mod generate;
 pub mod kafka;
 pub mod kafka_files;

@@ -114,7 +114,7 @@ impl Load {
     fn start(options: &LoadOptions) -> Result<Self> {
         let binary = match &options.binary {
             Some(binary) => binary.clone(),
-            None => find_binary()?,
+            None => find_program("sockeye-load")?,
         };
         let mut child = Command::new(&binary)
             .args(options.to_arguments())
@@ -158,16 +158,16 @@ impl Drop for Load {
 }
 
 /// Tests run in `target/<profile>/deps`, programs in `target/<profile>`.
-fn find_binary() -> Result<PathBuf> {
+pub(crate) fn find_program(name: &str) -> Result<PathBuf> {
     let running = env::current_exe().context("own path")?;
     for directory in running.ancestors().skip(1).take(2) {
-        let binary = directory.join("sockeye-load");
+        let binary = directory.join(name);
         if binary.is_file() {
             return Ok(binary);
         }
     }
     bail!(
-        "no sockeye-load beside {}: run `cargo build -p sockeye-testkit --bin sockeye-load` first",
+        "no {name} beside {}: run `cargo build -p sockeye-testkit --bin {name}` first",
         running.display()
     )
 }

@@ -8,6 +8,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use sockeye_testkit::brief::{BriefLoad, BriefOptions, End};
 use sockeye_testkit::load::{Load, LoadOptions, Role};
 use sockeye_testkit::netns::{Netns, TestNetns, inode_of, own_path, require_root};
 use sockeye_testkit::netns_anonymous::AnonymousNetns;
@@ -349,5 +350,33 @@ fn idle_sockets_read_a_second_apart_agree_but_for_the_time() {
     assert_eq!(joined.pairs.len(), 402);
     for (socket, row) in joined.pairs {
         assert_eq!(compare(socket, row, Tolerance::Live), Vec::<String>::new());
+    }
+}
+
+#[test]
+#[ignore = "needs root; `cargo xtask ci` runs it"]
+fn brief_connections_are_told_of_with_what_went_over_them() {
+    require_root();
+    for end in [End::Fin, End::Reset] {
+        let netns = TestNetns::new("brief").unwrap();
+        let options = BriefOptions {
+            netns: Some(netns.path()),
+            connections: 50,
+            bytes: 1..=20_000,
+            parts: 4,
+            life_us: 0..=20_000,
+            end,
+            ..BriefOptions::default()
+        };
+        let mut load = BriefLoad::spawn(&options).unwrap();
+        load.go().unwrap();
+        let (all, done) = load.finish().unwrap();
+        assert_eq!((all.len(), done.connections), (50, 50));
+        assert_eq!(all.iter().filter(|brief| brief.ipv6).count(), 25);
+        assert_eq!(all.iter().map(|brief| brief.up).sum::<u64>(), done.up);
+        assert_eq!(all.iter().map(|brief| brief.down).sum::<u64>(), done.down);
+        let cookies: BTreeSet<u64> =
+            all.iter().flat_map(|brief| [brief.client, brief.server]).collect();
+        assert_eq!(cookies.len(), 100);
     }
 }

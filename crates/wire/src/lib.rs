@@ -14,6 +14,7 @@ pub mod inet_diag;
 pub mod layout;
 pub mod lookup;
 pub mod netlink;
+pub mod nsid;
 pub mod request;
 pub mod tcp_info;
 pub mod tcp_state;

@@ -37,6 +37,9 @@ impl StateSet {
     /// Every state that a socket is in which `sockstat` counts as in use, `TCP_CLOSE` left out.
     pub const IN_USE: Self = Self(0xffe & !BUCKET & !bit(7));
 
+    /// Every state of a connection that has a socket of its own: what it passes through between two polls.
+    pub const CONNECTIONS: Self = Self(CONNECTED & !BUCKET);
+
     /// States of mini-sockets, which `sockstat` counts as `tw`: `TIME_WAIT`, and `FIN_WAIT2` of sockets that were closed.
     pub const TIME_WAITERS: Self = Self(bit(5) | bit(6));
 

@@ -42,6 +42,13 @@ impl Bench<'_> {
         if wants("8") {
             self.thousand_namespaces()?;
         }
+        if wants("closed") {
+            if has("--closed") {
+                self.closed()?;
+            } else {
+                self.not_available("closed", "connections that ended");
+            }
+        }
         if wants("growth") {
             for sockets in [1_000, 10_000] {
                 let crowd = self.crowd(sockets)?;
@@ -49,7 +56,7 @@ impl Bench<'_> {
                 self.growth(&crowd, &costs);
             }
         }
-        let in_turn = ["1", "2", "7", "10", "growth", "pgo", "io-uring"];
+        let in_turn = ["1", "2", "7", "10", "closed", "growth", "pgo", "io-uring"];
         if any(&in_turn) || any(&["4", "5", "6", "9", "12", "kafka"]) {
             let crowd = self.crowd(HUNDRED_THOUSAND)?;
             if any(&in_turn) {
@@ -109,6 +116,11 @@ impl Bench<'_> {
         if wants("io-uring") && has("--io-uring") {
             turns.push(("ring", proto().with(&["--io-uring"])));
         }
+        let tracks = wants("closed") && has("--closed");
+        if tracks {
+            turns.push(("tracked", proto().with(&["--closed", "on"])));
+            turns.push(("deltas", proto().with(&["--closed", "on", "--deltas"])));
+        }
         if let Some(dist) = programs.dist.as_ref().filter(|_| wants("pgo")) {
             turns.push(("profiled proto", poll(dist, crowd.sockets, PROTO)));
             turns.push(("profiled jsonl", poll(dist, crowd.sockets, JSONL)));
@@ -141,6 +153,13 @@ impl Bench<'_> {
         if wants("io-uring") {
             let what = "case 1 through the ring, CPU / blocking";
             self.ratio_if(has("--io-uring"), "io-uring", what, &costs, ["ring", "proto"], None);
+        }
+        if tracks {
+            let what = "case 1 and closed sockets, CPU / without";
+            self.ratio("closed", what, &costs, ["tracked", "proto"], None);
+            let what = "case 1 with deltas, CPU / without";
+            self.ratio("closed", what, &costs, ["deltas", "proto"], None);
+            self.remembered(crowd)?;
         }
         if wants("pgo") {
             let there = programs.dist.is_some();

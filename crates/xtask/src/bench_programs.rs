@@ -18,6 +18,7 @@ pub(crate) struct Programs {
     pub(crate) spread: PathBuf,
     pub(crate) drain: PathBuf,
     pub(crate) rows: PathBuf,
+    pub(crate) brief: PathBuf,
 }
 
 /// How often things are done.
@@ -88,6 +89,7 @@ impl Programs {
             spread: program("sockeye-spread")?,
             drain: program("sockeye-drain")?,
             rows: program("sockeye-rows")?,
+            brief: program("sockeye-brief")?,
         })
     }
 }

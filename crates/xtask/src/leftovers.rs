@@ -121,7 +121,8 @@ fn is_alive(pid: u32) -> bool {
 const PREFIXES: [&str; 3] = ["skt-", "skn-", "sks-"];
 
 /// Programs of ours that tests start.
-const STARTED: [&str; 4] = ["sockeye", "sockeye-load", "sockeye-spread", "sockeye-drain"];
+const STARTED: [&str; 5] =
+    ["sockeye", "sockeye-load", "sockeye-spread", "sockeye-brief", "sockeye-drain"];
 
 #[cfg(test)]
 mod tests {

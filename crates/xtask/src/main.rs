@@ -6,6 +6,7 @@ mod bench;
 mod bench_alone;
 mod bench_cases;
 mod bench_child;
+mod bench_closed;
 mod bench_kafka;
 mod bench_load;
 mod bench_machine;

@@ -77,7 +77,10 @@ impl Visit for Row<'_> {
             && column.meaning == Meaning::TimestampNs
             && let Some(time) = rfc3339(value)
         {
-            self.line.put_known(b",\"timestamp\":");
+            // `timestamp_ns` has its time as `timestamp`.
+            let key = column.json_key.as_bytes();
+            self.line.put_known(key.strip_suffix(b"_ns\":").unwrap_or(key));
+            self.line.put(b"\":", 2);
             self.line.put_through(|out| json_string(out, &time));
         }
     }

@@ -17,8 +17,11 @@ mod varint;
 use std::fmt;
 
 use self::line::{Line, Scratch};
-use crate::columns::{COLUMNS, Index, dump_head, dump_tail, record, socket_head, socket_tail};
-use crate::row::{COMPLETE, Common, DumpContext, NSID, SocketRow, SocketView};
+use crate::columns::{
+    COLUMNS, Index, dump_head, dump_tail, record, socket_head, socket_tail, tracked,
+};
+use crate::joined::Deltas;
+use crate::row::{CLOSED, COMPLETE, Common, DumpContext, NSID, Polled, SocketRow, SocketView};
 use crate::selection::{Columns, Every, Selection};
 use crate::v1::XtcpFlatRecord;
 use crate::visit::Visit;
@@ -75,6 +78,8 @@ pub struct Encoder {
     shortcut: bool,
     /// Of the dump, for the column `attributes`.
     flags: u64,
+    /// Whether the dump is one of closed sockets.
+    closed: bool,
     settings: Settings,
     head: Part,
     tail: Part,
@@ -181,6 +186,7 @@ impl Encoder {
             complete,
             shortcut: complete,
             flags: 0,
+            closed: false,
             settings,
             head,
             tail,
@@ -227,6 +233,7 @@ impl Encoder {
             (true, None) => COMPLETE,
             (false, _) => 0,
         };
+        self.closed = dump.record_kind == CLOSED;
         stream_or_look_back!(self.begin_parts(dump), {
             if let Some(brief) = &mut self.brief {
                 brief.begin_dump(|visit| dump_head(dump, &self.selection, visit));
@@ -251,7 +258,7 @@ impl Encoder {
     #[inline]
     pub fn pend(&mut self, row: &SocketRow<'_>, out: &mut Vec<u8>) {
         stream_or_look_back!(self.stream(row, out), {
-            let row = &SocketView::new(row, self.flags);
+            let row = &SocketView::new(row, self.closed, self.flags);
             if let Some(brief) = &mut self.brief {
                 brief.row(out, |visit| socket_head(row, &self.selection, visit));
             } else {
@@ -262,6 +269,7 @@ impl Encoder {
                     out,
                     |visit| {
                         socket_head(row, &self.selection, visit);
+                        tracked(row, &self.selection, visit);
                         socket_tail(row, &self.selection, visit);
                     },
                 );
@@ -345,13 +353,14 @@ impl Encoder {
     fn stream<F: RowFormat>(&mut self, row: &SocketRow<'_>, out: &mut Vec<u8>) {
         if F::COMMON
             && self.shortcut
+            && !self.closed
             && let Some(structs) = row.common()
         {
-            self.stream_common::<F>(row, structs, out);
+            self.stream_common::<F>(&row.polled, row.deltas.as_ref(), structs, out);
         } else {
             // Its own copy, since the borrow checker can't know that a writer leaves it alone.
             let columns = self.selection.bits();
-            self.stream_columns::<F>(&SocketView::new(row, self.flags), &columns, out);
+            self.stream_columns::<F>(&SocketView::new(row, self.closed, self.flags), &columns, out);
         }
     }
 
@@ -359,11 +368,12 @@ impl Encoder {
     #[inline(never)]
     fn stream_common<F: RowFormat>(
         &mut self,
-        row: &SocketRow<'_>,
+        row: &Polled<'_>,
+        deltas: Option<&Deltas>,
         structs: Common<'_>,
         out: &mut Vec<u8>,
     ) {
-        let row = SocketView::common(row, structs, self.flags);
+        let row = SocketView::common(row, deltas, structs, self.flags);
         self.stream_columns::<F>(&row, &Every, out);
     }
 
@@ -378,6 +388,9 @@ impl Encoder {
         writer.splice(&self.head);
         socket_head(row, columns, &mut writer);
         writer.splice(&self.tail);
+        if row.is_tracked() {
+            tracked(row, columns, &mut writer);
+        }
         socket_tail(row, columns, &mut writer);
         writer.end();
     }

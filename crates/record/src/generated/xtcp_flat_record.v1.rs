@@ -30,7 +30,7 @@ pub struct XtcpFlatRecord {
     /// Name and version of the daemon that wrote the row.
     #[prost(string, tag = "2")]
     pub daemon_version: ::prost::alloc::string::String,
-    /// Wall clock when the dump was requested; one value per dump. \[ns\]
+    /// Wall clock when the dump was requested, one value per dump; of a closed socket when its end was read. \[ns\]
     #[prost(int64, tag = "10")]
     pub timestamp_ns: i64,
     /// The host, or what --hostname says.
@@ -66,7 +66,7 @@ pub struct XtcpFlatRecord {
     /// What --tag says.
     #[prost(string, tag = "51")]
     pub tag: ::prost::alloc::string::String,
-    /// Numbers the rows of one poll in one namespace from 1.
+    /// Numbers the rows of one poll in one namespace from 1; closed sockets have numbers of their own, in all namespaces.
     #[prost(uint64, tag = "60")]
     pub record_counter: u64,
     /// File descriptor of the netlink socket that read the row.
@@ -198,10 +198,10 @@ pub struct XtcpFlatRecord {
     /// Written and not acknowledged; for LISTEN the limit of the accept backlog. \[bytes\]
     #[prost(uint32, tag = "1015")]
     pub inet_diag_msg_wqueue: u32,
-    /// User that owns the socket.
+    /// User that owns the socket; the kernel does not tell it of a closed one.
     #[prost(uint32, tag = "1016")]
     pub inet_diag_msg_uid: u32,
-    /// Inode of the socket's file; 0 when no file holds it.
+    /// Inode of the socket's file; 0 when no file holds it. The kernel does not tell it of a closed socket.
     #[prost(uint32, tag = "1017")]
     pub inet_diag_msg_inode: u32,
     /// Receive queue. \[bytes\]
@@ -498,6 +498,30 @@ pub struct XtcpFlatRecord {
     /// CLOCK_BOOTTIME at the same moment as timestamp_ns. \[ns\]
     #[prost(int64, tag = "3001")]
     pub boottime_ns: i64,
+    /// Columns that are what the last poll saw of the same socket: 1 congestion control, 2 cgroup, 4 user, 8 inode, 16 socket memory.
+    #[prost(uint32, tag = "3010")]
+    pub joined: u32,
+    /// Wall clock of the first poll that saw the socket; absent: none did. \[ns\]
+    #[prost(int64, tag = "3011")]
+    pub first_seen_ns: i64,
+    /// Bits: 8 the row has deltas, 1 from the beginning of the connection on, 2 counters went backwards and the deltas begin there, 4 sockets of the namespace were forgotten before: a first row may not be the first.
+    #[prost(uint32, tag = "3012")]
+    pub delta_flags: u32,
+    /// Sent since the row before of the same socket, retransmits included. \[bytes\]
+    #[prost(uint64, tag = "3013")]
+    pub delta_bytes_sent: u64,
+    /// Received since the row before. \[bytes\]
+    #[prost(uint64, tag = "3014")]
+    pub delta_bytes_received: u64,
+    /// Retransmitted since the row before. \[bytes\]
+    #[prost(uint64, tag = "3015")]
+    pub delta_bytes_retrans: u64,
+    /// Sent since the row before. \[segments\]
+    #[prost(uint32, tag = "3016")]
+    pub delta_segs_out: u32,
+    /// Received since the row before. \[segments\]
+    #[prost(uint32, tag = "3017")]
+    pub delta_segs_in: u32,
     /// Bytes of tcp_info that the kernel delivered: which tcp_info columns exist. \[bytes\]
     #[prost(uint32, tag = "3020")]
     pub tcp_info_length: u32,

@@ -44,7 +44,8 @@ proptest! {
             let filled = COLUMNS.iter().filter(|column| column.filled);
             let expected = filled.map(|column| {
                 let name = object.get(&format!("{}_name", column.name)).filter(|_| column.name != "ulp");
-                let time = object.get("timestamp").filter(|_| column.name == "timestamp_ns");
+                let times = ["timestamp_ns", "first_seen_ns"].contains(&column.name);
+                let time = column.name.strip_suffix("_ns").filter(|_| times).and_then(|name| object.get(name));
                 cell(name.or(time).or(object.get(column.name)))
             });
             prop_assert_eq!(row.iter().collect::<Vec<_>>(), expected.collect::<Vec<_>>());

@@ -355,6 +355,8 @@ pub(crate) fn everything() -> Socket {
         cgroup: Some(22),
         sockopt: Some([0x03, 0x01]),
         noise: false,
+        known: None,
+        deltas: None,
     }
 }
 

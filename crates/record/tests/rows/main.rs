@@ -7,6 +7,7 @@
 
 mod any_bytes;
 mod captures;
+mod closed;
 mod common;
 mod common_rows;
 mod csv_and_tsv;

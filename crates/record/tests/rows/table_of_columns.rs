@@ -158,8 +158,14 @@ fn a_column_that_is_always_there_is_there_without_anything_and_reserved_ones_nev
     let (bare, full) = (row(Socket::default()), row(everything()));
     for column in &COLUMNS {
         match column.presence {
-            Presence::Always => assert!(bare.contains_key(column.name), "{}", column.name),
-            Presence::Nsid | Presence::Attr(_) | Presence::Info(_) | Presence::InfoNonZero(_) => {
+            Presence::Always | Presence::Owner(_) => {
+                assert!(bare.contains_key(column.name), "{}", column.name);
+            }
+            Presence::Nsid
+            | Presence::Attr(_)
+            | Presence::Info(_)
+            | Presence::InfoNonZero(_)
+            | Presence::Deltas => {
                 assert!(!bare.contains_key(column.name), "{}", column.name);
             }
             Presence::NonZero => {

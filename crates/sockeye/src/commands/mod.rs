@@ -1,5 +1,8 @@
 //! The commands, a file each.
 
+mod closed;
+mod closed_line;
+mod closed_sink;
 mod consume;
 mod decode;
 mod doctor;
@@ -21,6 +24,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Status, Failure> {
     match &invocation.command {
         Command::Run(arguments) => run::run(arguments, invocation),
         Command::Snapshot(arguments) => snapshot::run(arguments, invocation),
+        Command::Closed(arguments) => closed::run(arguments, invocation),
         Command::Decode(arguments) => decode::run(arguments),
         Command::Consume(arguments) => consume::run(arguments, invocation),
         Command::Netns(arguments) => netns::run(arguments),

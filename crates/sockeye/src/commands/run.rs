@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use sockeye_pipeline::{Collection, Schedule, Stop, WhenFull, collect};
+use sockeye_pipeline::{Collection, Event, Schedule, Stop, WhenFull, collect};
+use sockeye_source::closed;
 use sockeye_source::sockdiag::Totals;
 use tracing::{info, warn};
 
@@ -33,8 +34,11 @@ pub(crate) fn run(arguments: &RunArgs, invocation: &Invocation) -> Result<Status
         warn!(%errno, "the limit of open files stays as it is");
     }
     let stop = Stop::default();
+    let closed = settings::closed(arguments.closed, &arguments.track, &source, FLUSH_EVERY);
+    source.track = settings::track(&arguments.track, closed, arguments.deltas);
     let wired = wire_up::wire_up(
-        source,
+        &source,
+        closed,
         &specs,
         WhenFull::Drop { patience: patience(arguments, specs.len()) },
         &stop,
@@ -44,6 +48,9 @@ pub(crate) fn run(arguments: &RunArgs, invocation: &Invocation) -> Result<Status
     if let Some(shortfall) =
         privileges.shortfall().filter(|_| !arguments.collect.netns.own_netns_only)
     {
+        warn!("{shortfall}");
+    }
+    for shortfall in &wired.shortfalls {
         warn!("{shortfall}");
     }
     info!(
@@ -60,18 +67,36 @@ pub(crate) fn run(arguments: &RunArgs, invocation: &Invocation) -> Result<Status
         max_polls: arguments.max_loops,
     };
     let mut log = PollLog::default();
-    let summary = collect(collection, &stop, |event| log.event(&event));
+    let mut closed_rows = 0;
+    let summary = collect(collection, &stop, |event| {
+        if let Event::Polled { parts, .. } = &event {
+            let closed = parts.iter().filter(|part| &*part.part == CLOSED_PART);
+            closed_rows += closed.map(|part| part.rows).sum::<u64>();
+        }
+        log.event(&event);
+    });
     let ended = wired.sinks.finish(&stop, shutdown);
+    // Those of the time after the last poll are in no report.
+    let ends = wired.closed.map(|counters| counters.totals());
+    let rows = summary.rows - closed_rows + ends.map_or(0, |totals| totals.rows);
     complain(&format!(
-        "{} polls, {} rows, {} incomplete namespaces; skipped {} late, {} at high water",
-        summary.polls,
-        summary.rows,
-        summary.incomplete_parts,
-        summary.late_ticks,
-        summary.high_water_ticks
+        "{} polls, {rows} rows, {} incomplete namespaces; skipped {} late, {} at high water",
+        summary.polls, summary.incomplete_parts, summary.late_ticks, summary.high_water_ticks
     ));
-    if let Some(odd) = odd(&wired.counters.totals()) {
-        complain(&odd);
+    let track = wired.track.map(|track| track.totals());
+    let odd = [
+        odd(&wired.counters.totals()),
+        ends.and_then(|totals| totals.odd()),
+        track.and_then(|totals| totals.odd()),
+    ];
+    odd.iter().flatten().for_each(|odd| complain(odd));
+    if let Some(ends) = ends {
+        let closed::Totals { rows, joined, lost, .. } = ends;
+        let (sockets, bytes) = track.map_or((0, 0), |totals| (totals.entries, totals.bytes));
+        complain(&format!(
+            "closed sockets: {rows} rows, {joined} of them seen by a poll, {lost} lost; \
+             {sockets} sockets remembered in {bytes} bytes"
+        ));
     }
     for sink in &ended {
         let fault =
@@ -112,4 +137,8 @@ fn patience(arguments: &RunArgs, sinks: usize) -> Duration {
     all / u32::try_from(sinks.max(1)).unwrap_or(u32::MAX)
 }
 
+/// How long the row of a closed socket waits for others, so that they share envelopes.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// What the source of closed sockets calls itself in its reports.
+const CLOSED_PART: &str = "closed";
 const LONGEST_PATIENCE: Duration = Duration::from_secs(2);

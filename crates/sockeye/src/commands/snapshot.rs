@@ -8,7 +8,7 @@ use sockeye_pipeline::{
 };
 
 use crate::cli::SnapshotArgs;
-use crate::config::settings::SinkSpec;
+use crate::config::settings::{Closed, SinkSpec};
 use crate::config::values::Dest;
 use crate::config::{Invocation, settings};
 use crate::exit::{Failure, Status, complain};
@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &SnapshotArgs, invocation: &Invocation) -> Result<S
     if let Some(refused) = settings::probe_ring(&mut source) {
         complain(&refused);
     }
-    let wired = wire_up::wire_up(source, &[spec], WhenFull::Wait, &stop)?;
+    let wired = wire_up::wire_up(&source, Closed::No, &[spec], WhenFull::Wait, &stop)?;
     let shortfall = privileges.shortfall().filter(|_| !collect_args.netns.own_netns_only);
     if let Some(shortfall) = shortfall {
         complain(shortfall);

@@ -6,14 +6,16 @@ use std::time::Duration;
 use sockeye_filter::{Filter, FilterError, Support};
 use sockeye_netns::{DEFAULT_MOUNT_DIRS, ScanOptions};
 use sockeye_record::{Encoding, Format, Limits, Selection};
+use sockeye_source::closed::{self, Scope};
 use sockeye_source::sockdiag::{Host, IoUring, Modulus, Netlinkers, SPLIT_FROM, Settings};
+use sockeye_source::track::TrackSettings;
 use sockeye_sys::Ring;
 use sockeye_sys::affinity::{nice_current_thread, pin_current_thread};
 
 use super::kafka::KafkaSpec;
-use super::values::{Dest, bytes, positive_duration};
+use super::values::{Dest, When, bytes, positive_duration};
 use super::{Invocation, Origin, SinkTable, kafka};
-use crate::cli::{CollectArgs, Command, NetnsArgs, OutputArgs, RunArgs};
+use crate::cli::{CollectArgs, Command, NetnsArgs, OutputArgs, RunArgs, TrackArgs};
 use crate::cli_kafka::KafkaArgs;
 use crate::exit::Failure;
 use crate::privileges::Privileges;
@@ -81,7 +83,41 @@ pub(crate) fn source(
             cqe_batch: collect.io_uring_cqe_batch,
         }),
         packet_bytes: in_memory(collect.packet_size),
+        track: None,
     }
+}
+
+/// Whether closed sockets become rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Closed {
+    No,
+    IfPermitted(closed::Settings),
+    /// Or nothing is started.
+    Must(closed::Settings),
+}
+
+/// How closed sockets are listened to.
+pub(crate) fn closed(
+    when: When,
+    track: &TrackArgs,
+    source: &Settings,
+    flush_every: Duration,
+) -> Closed {
+    let scope = if source.scan.own_only { Scope::Own } else { Scope::All };
+    let buffer_bytes = in_memory(track.closed_buffer);
+    let settings = closed::Settings { scope, buffer_bytes, flush_every };
+    match when {
+        When::Auto => Closed::IfPermitted(settings),
+        When::On => Closed::Must(settings),
+        When::Off => Closed::No,
+    }
+}
+
+/// What is remembered of sockets: for closed ones, and for deltas.
+pub(crate) fn track(track: &TrackArgs, closed: Closed, deltas: bool) -> Option<TrackSettings> {
+    let wanted = deltas || !matches!(closed, Closed::No);
+    (wanted && track.track_bytes > 0)
+        .then(|| TrackSettings { bytes: in_memory(track.track_bytes), deltas })
 }
 
 /// Tries whether the kernel allows the rings that are wanted. If not, blocking reads are used, and the reason is returned.
@@ -148,6 +184,7 @@ impl Invocation {
         let (option, words) = match &self.command {
             Command::Run(arguments) => (&arguments.collect.filter, &[][..]),
             Command::Snapshot(arguments) => (&arguments.collect.filter, &arguments.expression[..]),
+            Command::Closed(arguments) => (&arguments.collect.filter, &arguments.expression[..]),
             Command::Consume(arguments) => (&arguments.filter, &[][..]),
             _ => return Ok(None),
         };
@@ -269,12 +306,17 @@ impl Invocation {
         match &self.command {
             Command::Run(run) => {
                 self.check_times(run)?;
+                self.check_deltas(run)?;
                 self.check_ring(&run.collect)?;
                 self.check_threads(&run.collect)
             }
             Command::Snapshot(snapshot) => {
                 self.check_ring(&snapshot.collect)?;
                 self.check_threads(&snapshot.collect)
+            }
+            Command::Closed(closed) => {
+                self.check_ring(&closed.collect)?;
+                self.check_threads(&closed.collect)
             }
             Command::Decode(_) | Command::Consume(_) | Command::Netns(_) | Command::Doctor(_) => {
                 Ok(())
@@ -296,6 +338,18 @@ impl Invocation {
                     "{named} has no effect without a ring; allowed: with --io-uring"
                 )));
             }
+        }
+        Ok(())
+    }
+
+    /// Deltas are differences to something that must be remembered.
+    fn check_deltas(&self, run: &RunArgs) -> Result<(), Failure> {
+        if run.deltas && run.track.track_bytes == 0 {
+            return Err(Failure::usage(format!(
+                "{} needs memory for sockets and {} is none; allowed: --track-bytes 64MiB, say",
+                self.named("deltas", "true"),
+                self.named("track-bytes", "0"),
+            )));
         }
         Ok(())
     }

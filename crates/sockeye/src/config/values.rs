@@ -159,6 +159,28 @@ impl FromStr for Registry {
     }
 }
 
+/// Whether something is done that may not be permitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    /// Where it is permitted.
+    Auto,
+    On,
+    Off,
+}
+
+impl FromStr for When {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "on" => Ok(Self::On),
+            "off" => Ok(Self::Off),
+            _ => Err("allowed: auto, on, off".into()),
+        }
+    }
+}
+
 /// `5ms`, `0s`; at most a quarter of an hour.
 pub(crate) fn short_duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).ok().filter(|it| *it <= LONGEST_LINGER);
@@ -223,6 +245,12 @@ impl FromStr for From {
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let size = text.parse::<bytesize::ByteSize>().map_err(|_| ALLOWED_BYTES)?;
     if size.as_u64() == 0 { Err(ALLOWED_BYTES.into()) } else { Ok(size.as_u64()) }
+}
+
+/// The same, or 0.
+pub(crate) fn bytes_or_none(text: &str) -> Result<u64, String> {
+    let size = text.parse::<bytesize::ByteSize>().map(|size| size.as_u64());
+    size.map_err(|_| "allowed: a number of bytes, such as 0, 768KiB, 64MiB".into())
 }
 
 /// Bytes of a receive buffer.
@@ -392,6 +420,15 @@ mod tests {
         assert!(bytes("0").is_err() && bytes("x").is_err() && bytes("-1").is_err());
         assert_eq!((packet_bytes("8KiB"), packet_bytes("1MiB")), (Ok(8192), Ok(1 << 20)));
         assert!(packet_bytes("8191").is_err() && packet_bytes("1048577").is_err());
+    }
+
+    #[test]
+    fn memory_may_be_none_and_a_duty_has_three_words() {
+        assert_eq!((bytes_or_none("0"), bytes_or_none("64MiB")), (Ok(0), Ok(64 << 20)));
+        assert!(bytes_or_none("-1").is_err() && bytes_or_none("none").is_err());
+        let words = ["auto", "on", "off"].map(str::parse::<When>);
+        assert_eq!(words, [When::Auto, When::On, When::Off].map(Ok));
+        assert_eq!("true".parse::<When>(), Err("allowed: auto, on, off".to_owned()));
     }
 
     #[test]

@@ -12,12 +12,14 @@ use sockeye_testkit::Row;
 use sockeye_testkit::ss::SsSocket;
 use sockeye_testkit::ss_compare::{Tolerance, compare, join};
 
-/// The binary, without the environment's `SOCKEYE_*`.
+/// The binary, without the environment's `SOCKEYE_*`; and with polls alone unless an argument asks for closed sockets, since
+/// other tests have sockets that close.
 pub fn sockeye() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SOCKEYE_")) {
         command.env_remove(name);
     }
+    command.env("SOCKEYE_CLOSED", "off");
     command.stdin(Stdio::null());
     command
 }

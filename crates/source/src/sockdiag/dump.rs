@@ -87,7 +87,7 @@ impl Dump<'_> {
 }
 
 /// What a receive came to.
-pub(super) enum Got<'a> {
+pub(crate) enum Got<'a> {
     /// Bytes.
     Chunk(Received, &'a [u8]),
     /// The kernel dropped replies.

@@ -36,3 +36,6 @@ pub use readers::POOL_THREADS;
 pub use sample::Modulus;
 pub use settings::{Host, IoUring, Netlinkers, SPLIT_FROM, Settings};
 pub use source::SockDiag;
+
+pub(crate) use reader::Shared;
+pub(crate) use rows::Ship;

@@ -15,8 +15,8 @@ use sockeye_netns::{Netns, OpenFailure, Opened};
 use sockeye_pipeline::{Completeness, Incomplete, Outlet, PartReport, Stop};
 use sockeye_sys::DiagSocket;
 use sockeye_sys::netns::{NetnsFd, VisitError, visit};
-use sockeye_wire::AttrSet;
 use sockeye_wire::request::Part;
+use sockeye_wire::{AttrSet, StateSet};
 
 use super::channel::Channel as _;
 use super::counters::Counters;
@@ -31,6 +31,7 @@ use super::reading::{Read, Reading, To};
 use super::ring_reader;
 use super::rows::{Common, Rows};
 use super::settings::Settings;
+use crate::track::Track;
 
 /// What every reader shares.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) home: NetnsFd,
     pub(crate) kits: Kits,
     pub(crate) parked: Parked,
+    /// What is remembered of sockets, if anything.
+    pub(crate) track: Option<Arc<Track>>,
     /// Known connections of all namespaces.
     pub(crate) budget: Budget,
     /// The filter where it names no interface, and so is the same everywhere.
@@ -146,6 +149,9 @@ impl Shared {
         };
         Self {
             wanted: settings.useful_attrs(),
+            track: settings
+                .track
+                .map(|track| Arc::new(Track::new(track, CONNECTED.is_within(settings.states)))),
             kits: Kits::new(&settings, readers),
             settings,
             counters: Arc::default(),
@@ -249,6 +255,15 @@ impl Shared {
         };
         let id = errand.netns.id;
         let mut rows = Rows::new(id, opened.name, opened.container, self.settings.modulus);
+        if let Some(track) = &self.track {
+            let table = track.table(id);
+            if part.is_none() {
+                // Before anything is asked for, and before parts are given away.
+                table.begin_dump();
+            }
+            (rows.nsid, rows.deltas) = (table.nsid(), track.deltas());
+            rows.table = Some(table);
+        }
         rows.fd = look.socket.as_ref().and_then(|fd| fd.as_raw_fd().try_into().ok()).unwrap_or(0);
         let part = match part {
             Some(part) => Some(part),
@@ -411,6 +426,8 @@ fn visit_failed(error: VisitError) -> Incomplete {
 
 /// How often a reader that waits for the kernel looks at the clock and at the stop flag.
 pub(crate) const RECEIVE_TIMEOUT: Duration = Duration::from_millis(100);
+/// What a socket with an event passes through while polls can see it.
+const CONNECTED: StateSet = StateSet::CONNECTIONS;
 const STACK_BYTES: usize = 256 * 1024;
 /// 3.5 MiB, for all namespaces together.
 const MOST_KNOWN: usize = 65_536;

@@ -61,6 +61,9 @@ impl Readers {
             debug!(netns = %id, "namespace gone");
             self.pinned.remove(&id);
             self.known.remove(&id);
+            if let Some(track) = &self.shared.track {
+                track.gone(id);
+            }
         }
         for netns in appeared.into_iter().chain(renamed).chain(kept) {
             let memory = self.known.remove(&netns.id).map(|known| known.memory).unwrap_or_default();
@@ -222,6 +225,7 @@ mod tests {
             max_threads,
             io_uring: None,
             packet_bytes: 32_768,
+            track: None,
         };
         let home = NetnsFd::open("/proc/thread-self/ns/net").unwrap();
         Readers::new(Arc::new(Shared::new(settings, home, 2)))

@@ -210,6 +210,8 @@ impl Reading {
             Got::Chunk(received, chunk) if self.stage == Stage::Walk => {
                 let samples = self.samples(shared);
                 to.lanes.serve(&self.rows, &shared.settings.host);
+                let table = self.rows.table.clone();
+                let tracked = table.as_ref().map(|table| self.rows.chunk(table));
                 let Self { progress, rows, keys, found, memory, opens, .. } = self;
                 let remembers = opens.is_some();
                 progress.feed(received, chunk, &mut |diag, payload| {
@@ -223,7 +225,10 @@ impl Reading {
                         memory.sample.see(|| (diag.source_port(), diag.destination_port()));
                     }
                     if rows.wants(diag) {
-                        rows.push(diag, to.lanes, to.ship);
+                        match &tracked {
+                            None => rows.push(diag, to.lanes, to.ship),
+                            Some(chunk) => rows.push_tracked(diag, to.lanes, chunk, to.ship),
+                        }
                     }
                 })
             }
@@ -460,10 +465,15 @@ impl Reading {
         self.census = None;
         self.stage = Stage::Ended;
         to.lanes.serve(&self.rows, &shared.settings.host);
+        let table = self.rows.table.clone();
+        let tracked = table.as_ref().map(|table| self.rows.chunk(table));
         let Self { kept, rows, wanted, .. } = self;
         kept.for_each(*wanted, |diag| {
             if rows.wants(diag) {
-                rows.push(diag, to.lanes, to.ship);
+                match &tracked {
+                    None => rows.push(diag, to.lanes, to.ship),
+                    Some(chunk) => rows.push_tracked(diag, to.lanes, chunk, to.ship),
+                }
             }
         });
     }

@@ -13,6 +13,7 @@ use sockeye_wire::{InetDiag, StateSet, tcp_state};
 use super::kit::Lanes;
 use super::sample::Modulus;
 use super::settings::Host;
+use crate::track::{Chunk, Seen, ShipUnlocked, Tracked};
 
 /// What takes envelopes. It may have to wait for the sinks: nothing of a namespace must be held meanwhile.
 pub(crate) trait Ship {
@@ -47,6 +48,12 @@ pub(crate) struct Rows {
     /// The states to keep, where more were asked for.
     pub(crate) states: Option<StateSet>,
     pub(crate) filter: Option<Arc<Resolved>>,
+    /// What is remembered of its sockets.
+    pub(crate) table: Option<Arc<Tracked>>,
+    /// Rows say what happened since the one before.
+    pub(crate) deltas: bool,
+    /// Its id as seen from our own namespace, where that is known.
+    pub(crate) nsid: Option<u32>,
     requested: (i64, i64),
     /// Sockets that are wanted.
     pub(crate) seen: u64,
@@ -71,6 +78,9 @@ impl Rows {
             modulus,
             states: None,
             filter: None,
+            table: None,
+            deltas: false,
+            nsid: None,
             requested: (0, 0),
             seen: 0,
             sent: 0,
@@ -100,7 +110,7 @@ impl Rows {
             location: &host.location,
             netns: &self.name,
             netns_inode: self.id.inode,
-            nsid: None,
+            nsid: self.nsid,
             container_id: container.map_or("", |container| &container.id),
             container_runtime: container.map_or("", |container| container.runtime.as_str()),
             label: &host.label,
@@ -120,15 +130,44 @@ impl Rows {
     #[inline]
     pub(crate) fn push(&mut self, diag: &InetDiag<'_>, lanes: &mut Lanes, to: &impl Ship) {
         self.seen += 1;
+        if self.modulus.keeps(diag.cookie()) {
+            let row = self.row(diag);
+            lanes.push(&row, to);
+        }
+    }
+
+    /// The table, for the sockets of one chunk.
+    pub(crate) fn chunk<'t>(&self, table: &'t Tracked) -> Chunk<'t> {
+        table.chunk(self.requested.0, self.deltas)
+    }
+
+    /// The same of a namespace whose sockets are remembered: this one, unless the dump has shown it already.
+    pub(crate) fn push_tracked(
+        &mut self,
+        diag: &InetDiag<'_>,
+        lanes: &mut Lanes,
+        chunk: &Chunk<'_>,
+        to: &impl Ship,
+    ) {
         if !self.modulus.keeps(diag.cookie()) {
+            self.seen += 1;
             return;
         }
+        if let Seen::Row(deltas) = chunk.seen(diag) {
+            self.seen += 1;
+            let row = self.row(diag);
+            let row = deltas.map_or(row, |deltas| row.deltas(deltas));
+            lanes.push(&row, &ShipUnlocked { chunk, to });
+        }
+    }
+
+    #[inline]
+    fn row<'a>(&mut self, diag: &'a InetDiag<'a>) -> SocketRow<'a> {
         self.sent += 1;
         let (index, count) = self.part;
         let shared = || self.common.counter.fetch_add(1, Ordering::Relaxed) + 1;
         let number = if count == 1 { self.sent } else { shared() };
-        let row = SocketRow::new(diag, number, self.fd, u64::from(index));
-        lanes.push(&row, to);
+        SocketRow::new(diag, number, self.fd, u64::from(index))
     }
 }
 

@@ -7,10 +7,12 @@ use std::time::Duration;
 use sockeye_filter::{Filter, Support};
 use sockeye_netns::ScanOptions;
 use sockeye_record::{Encoding, Limits};
+use sockeye_wire::attrs::nr;
 use sockeye_wire::{AttrSet, StateSet};
 
 use super::plan::PlanMode;
 use super::sample::Modulus;
+use crate::track::TrackSettings;
 
 /// Settings of [`SockDiag`](super::SockDiag).
 #[derive(Debug, Clone)]
@@ -49,6 +51,8 @@ pub struct Settings {
     pub io_uring: Option<IoUring>,
     /// Bytes of a receive buffer. The kernel fills at most 32 KiB a message.
     pub packet_bytes: usize,
+    /// What is remembered of sockets from one poll to the next; `None`: nothing.
+    pub track: Option<TrackSettings>,
 }
 
 /// How much a ring does at once.
@@ -81,13 +85,16 @@ pub struct Host {
 }
 
 impl Settings {
-    /// The attributes that are worth asking for: those wanted that some column shows, and those that the filter looks at.
+    /// The attributes that are worth asking for: those wanted that some column shows, those that the filter looks at, and
+    /// the counters where sockets are remembered.
     pub(crate) fn useful_attrs(&self) -> AttrSet {
         let shown = self.encodings.iter().map(|encoding| match &encoding.columns {
             Some(columns) => columns.attrs(),
             None => AttrSet::ALL,
         });
         let shown = self.attrs.intersection(shown.fold(AttrSet::NONE, AttrSet::union));
+        // Without counters there is nothing to tell by what a socket was before.
+        let shown = if self.track.is_some() { shown.union(AttrSet::of(nr::INFO)) } else { shown };
         self.filter.as_ref().map_or(shown, |filter| shown.union(filter.attrs()))
     }
 }

@@ -16,6 +16,7 @@ use super::parked::LOOK;
 use super::reader::{Done, Shared};
 use super::readers::Readers;
 use super::settings::{Settings, processors};
+use crate::track::{Totals, Track};
 
 /// Reads every TCP socket of every network namespace.
 #[derive(Debug)]
@@ -63,6 +64,20 @@ impl SockDiag {
         Arc::clone(&self.shared.counters)
     }
 
+    /// What the tables of sockets count; `None` when nothing is remembered.
+    pub fn track_totals(&self) -> Option<Totals> {
+        self.track().map(|track| track.totals())
+    }
+
+    /// What is remembered of sockets; `None`: nothing.
+    pub fn track(&self) -> Option<Arc<Track>> {
+        self.shared.track.clone()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Waits until no job is left, and looks after readers that wait for sinks.
     fn wait(&self, done: &Receiver<Done>) -> Vec<Done> {
         let mut all = Vec::new();
@@ -103,6 +118,11 @@ impl Source for SockDiag {
             state.readers.remember(done);
         }
         self.shared.kits.finish_poll(outlet);
+        if let Some(track) = &self.shared.track {
+            for (id, part) in &parts {
+                track.end_dump(*id, part.completeness == Completeness::Complete);
+            }
+        }
         parts.into_values().collect()
     }
 

@@ -34,7 +34,7 @@ pub(crate) struct Eye {
     pub(crate) source: SockDiag,
     pub(crate) outlet: Outlet,
     pub(crate) stop: Stop,
-    queues: Vec<Queue>,
+    pub(crate) queues: Vec<Queue>,
 }
 
 /// What one poll brought.
@@ -62,6 +62,7 @@ pub(crate) fn settings() -> Settings {
         max_threads: 64,
         io_uring: None,
         packet_bytes: 32_768,
+        track: None,
     }
 }
 
@@ -132,7 +133,7 @@ pub(crate) fn decode(envelope: &[u8]) -> Vec<XtcpFlatRecord> {
     Records::new(envelope).map(Result::unwrap).collect()
 }
 
-fn envelopes(queue: &Queue) -> Vec<Vec<u8>> {
+pub(crate) fn envelopes(queue: &Queue) -> Vec<Vec<u8>> {
     let mut envelopes = Vec::new();
     loop {
         match queue.take(Duration::ZERO) {

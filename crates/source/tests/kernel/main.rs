@@ -3,6 +3,9 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "what is not there is to fail the test")]
 
+mod closed;
+mod closed_deltas;
+mod ear;
 mod eye;
 mod labels;
 mod leaving;

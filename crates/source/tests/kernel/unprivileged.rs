@@ -15,7 +15,7 @@ use crate::eye::{Eye, alone, connections, cookies, readers, settings, ss_cookies
 const CHILD: &str = "SOCKEYE_TEST_UNPRIVILEGED";
 
 /// Runs one of the tests below as nobody, inside a namespace with ten connections; another has a name in /run/netns.
-fn as_nobody(test: &str) {
+pub(crate) fn as_nobody(test: &str) {
     let _alone = alone();
     let own = TestNetns::new("own").unwrap();
     let other = TestNetns::new("other").unwrap();
@@ -45,7 +45,7 @@ fn as_nobody(test: &str) {
 }
 
 /// The name of the other namespace, in the child that [`as_nobody`] starts.
-fn child() -> Option<String> {
+pub(crate) fn child() -> Option<String> {
     std::env::var(CHILD).ok()
 }
 

@@ -2,7 +2,7 @@
 
 use sockeye_record::v1::XtcpFlatRecord;
 
-use super::socket::{Socket, TcpInfo, Ulp};
+use super::socket::{Cut, Known, Socket, TcpInfo, Ulp};
 use super::{Dump, Rows};
 
 pub(crate) fn records(dumps: &[Rows]) -> Vec<XtcpFlatRecord> {
@@ -43,24 +43,56 @@ pub(crate) fn record(dump: &Dump, socket: &Socket) -> XtcpFlatRecord {
         inet_diag_msg_expires: socket.expires,
         inet_diag_msg_rqueue: socket.rqueue,
         inet_diag_msg_wqueue: socket.wqueue,
-        inet_diag_msg_uid: socket.uid,
-        inet_diag_msg_inode: socket.inode,
+        inet_diag_msg_uid: owner(dump, socket.uid, known(socket).uid),
+        inet_diag_msg_inode: owner(dump, socket.inode, known(socket).inode),
         type_of_service: socket.tos.unwrap_or(0).into(),
         traffic_class: socket.tclass.unwrap_or(0).into(),
         shutdown_state: socket.shutdown.unwrap_or(0).into(),
         class_id: socket.class_id.unwrap_or(0),
         sock_opt: u16::from_le_bytes(socket.sockopt.unwrap_or_default()).into(),
-        c_group: socket.cgroup.unwrap_or(0),
+        c_group: socket.cgroup.or(known(socket).cgroup_id).unwrap_or(0),
         mark: socket.mark.unwrap_or(0),
         ipv6_only: socket.v6only.unwrap_or(0).into(),
         attributes: attributes(dump, socket),
         ..Default::default()
     };
+    beyond_the_kernel(dump, socket, &mut record);
     algorithm(socket, &mut record);
     companions(socket, &mut record);
     tcp_info(socket, &mut record);
     ulp(socket, &mut record);
     record
+}
+
+fn known(socket: &Socket) -> Known {
+    socket.known.clone().unwrap_or_default()
+}
+
+/// The kernel says 0 of every closed socket, and means nothing.
+fn owner(dump: &Dump, told: u32, known: Option<u32>) -> u32 {
+    if dump.record_kind == 2 && told == 0 { known.unwrap_or(0) } else { told }
+}
+
+fn beyond_the_kernel(dump: &Dump, socket: &Socket, record: &mut XtcpFlatRecord) {
+    let known = known(socket);
+    let closed = dump.record_kind == 2;
+    let joined = [
+        (1, socket.cong.is_none() && known.cong.is_some()),
+        (2, socket.cgroup.is_none() && known.cgroup_id.is_some()),
+        (4, closed && socket.uid == 0 && known.uid.is_some()),
+        (8, closed && socket.inode == 0 && known.inode.is_some()),
+        (16, socket.skmem.is_none() && known.skmem.is_some()),
+    ];
+    record.joined = joined.into_iter().filter(|(_, joined)| *joined).map(|(bit, _)| bit).sum();
+    record.first_seen_ns = known.first_seen_ns.unwrap_or(0);
+    if let Some(deltas) = socket.deltas {
+        record.delta_flags = deltas.flags + 8;
+        record.delta_bytes_sent = deltas.bytes_sent;
+        record.delta_bytes_received = deltas.bytes_received;
+        record.delta_bytes_retrans = deltas.bytes_retrans;
+        record.delta_segs_out = deltas.segs_out;
+        record.delta_segs_in = deltas.segs_in;
+    }
 }
 
 /// What a row without all of its columns says instead.
@@ -93,7 +125,8 @@ fn attributes(dump: &Dump, socket: &Socket) -> u64 {
 }
 
 fn algorithm(socket: &Socket, record: &mut XtcpFlatRecord) {
-    let name = socket.cong.as_deref().unwrap_or_default();
+    let known = known(socket).cong.map(String::into_bytes);
+    let name = socket.cong.clone().or(known).unwrap_or_default();
     let name = name.split(|byte| *byte == 0).next().unwrap();
     record.congestion_algorithm_string = String::from_utf8(name.to_vec()).unwrap_or_default();
     record.congestion_algorithm_enum = match name {
@@ -115,7 +148,8 @@ fn companions(socket: &Socket, record: &mut XtcpFlatRecord) {
         record.mem_info_fmem = cut.field(12, cut.value.fmem);
         record.mem_info_tmem = cut.field(16, cut.value.tmem);
     }
-    if let Some(cut) = &socket.skmem {
+    let known = known(socket).skmem.map(Cut::whole);
+    if let Some(cut) = socket.skmem.as_ref().or(known.as_ref()) {
         record.sk_mem_info_rmem_alloc = cut.field(4, cut.value.rmem_alloc);
         record.sk_mem_info_rcv_buf = cut.field(8, cut.value.rcvbuf);
         record.sk_mem_info_wmem_alloc = cut.field(12, cut.value.wmem_alloc);

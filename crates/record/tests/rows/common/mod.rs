@@ -10,11 +10,12 @@ use std::sync::LazyLock;
 
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use sockeye_record::{
-    BufferPool, Builder, DumpContext, Encoder, Encoding, Format, Limits, Selection, SocketRow,
+    BufferPool, Builder, DumpContext, Encoder, Encoding, Format, Joined, Limits, Selection,
+    SocketRow,
 };
 use sockeye_wire::{AttrSet, InetDiag};
 
-use self::socket::Socket;
+use self::socket::{KernelStruct, Socket};
 
 /// The rows of one dump.
 #[derive(Debug, Clone, Default)]
@@ -80,7 +81,17 @@ pub(crate) fn of_filled(format: Format, humanize: Option<bool>) -> Encoding {
 pub(crate) fn with_row(socket: &Socket, with: impl FnOnce(&SocketRow<'_>)) {
     let payload = socket.payload();
     let diag = InetDiag::parse(&payload, AttrSet::ALL).unwrap();
-    with(&SocketRow::new(&diag, socket.record_counter, socket.socket_fd, socket.netlinker_id));
+    let row = SocketRow::new(&diag, socket.record_counter, socket.socket_fd, socket.netlinker_id);
+    let joined = socket.known.as_ref().map(|known| Joined {
+        cong: known.cong.as_deref().map(str::as_bytes),
+        cgroup_id: known.cgroup_id,
+        uid: known.uid,
+        inode: known.inode,
+        skmeminfo: known.skmem.as_ref().map(|skmem| skmem.bytes().try_into().unwrap()),
+        first_seen_ns: known.first_seen_ns,
+    });
+    let row = socket.deltas.map_or(row, |deltas| row.deltas(deltas));
+    with(&joined.as_ref().map_or(row, |joined| row.joined(joined)));
 }
 
 /// The bytes of all rows behind each other, without a frame.

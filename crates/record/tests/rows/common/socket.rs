@@ -1,5 +1,7 @@
 //! The kernel's structs, written down once more from `include/uapi/linux`, and messages made of them.
 
+use sockeye_record::Deltas;
+
 /// A C struct without holes: its fields in order, in the machine's byte order.
 pub(crate) trait KernelStruct: Default {
     const FIELDS: usize;
@@ -211,6 +213,20 @@ pub(crate) struct Socket {
     pub(crate) sockopt: Option<[u8; 2]>,
     /// Adds attributes that must change nothing: PROTOCOL, PAD, the MD5 key, and one that nobody knows.
     pub(crate) noise: bool,
+    /// What a poll knew of it.
+    pub(crate) known: Option<Known>,
+    pub(crate) deltas: Option<Deltas>,
+}
+
+/// A [`Joined`](sockeye_record::Joined) that owns its text.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    pub(crate) cong: Option<String>,
+    pub(crate) cgroup_id: Option<u64>,
+    pub(crate) uid: Option<u32>,
+    pub(crate) inode: Option<u32>,
+    pub(crate) skmem: Option<SkMemInfo>,
+    pub(crate) first_seen_ns: Option<i64>,
 }
 
 impl Socket {

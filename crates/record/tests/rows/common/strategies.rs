@@ -5,9 +5,9 @@ use std::fmt::Debug;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use sockeye_record::COLUMNS;
+use sockeye_record::{COLUMNS, Deltas};
 
-use super::socket::{Cut, KernelStruct, MptcpInfo, Socket, Ulp};
+use super::socket::{Cut, KernelStruct, Known, MptcpInfo, SkMemInfo, Socket, Ulp};
 use super::{Dump, Rows};
 
 /// Whether attributes may be shorter than the structs they hold.
@@ -35,7 +35,8 @@ pub(crate) fn columns() -> impl Strategy<Value = String> {
 
 pub(crate) fn dump() -> impl Strategy<Value = Dump> {
     let texts = vec(text(), 7);
-    (any::<i64>(), word(), texts, word(), option::of(word()), word()).prop_map(
+    let kind = prop_oneof![word(), Just(2)];
+    (any::<i64>(), word(), texts, word(), option::of(word()), kind).prop_map(
         |(timestamp_ns, boottime, mut texts, netns_inode, nsid, record_kind)| {
             let mut text = || texts.pop().unwrap();
             Dump {
@@ -72,11 +73,13 @@ pub(crate) fn socket(lengths: Lengths) -> impl Strategy<Value = Socket> {
         any::<u8>(),
     );
     let values = (option::of(cong()), vec(option::of(word()), 9), option::of(ulp()));
-    (header, structs, values).prop_map(
+    (header, structs, values, option::of(known()), option::of(deltas())).prop_map(
         |(
             (words, src, dst, ipv6, noise),
             (meminfo, info, skmem, vegas, dctcp, bbr, has_info),
             (cong, values, ulp),
+            known,
+            deltas,
         )| Socket {
             record_counter: words[0],
             socket_fd: words[1],
@@ -113,8 +116,36 @@ pub(crate) fn socket(lengths: Lengths) -> impl Strategy<Value = Socket> {
             cgroup: values[6],
             sockopt: values[7].map(|v| (v as u16).to_ne_bytes()),
             noise,
+            known,
+            deltas,
         },
     )
+}
+
+fn known() -> impl Strategy<Value = Known> {
+    let cong = option::of(prop_oneof![Just("cubic".to_owned()), "[a-z]{0,15}"]);
+    let skmem = option::of(vec(word(), SkMemInfo::FIELDS).prop_map(|w| SkMemInfo::from_words(&w)));
+    (cong, vec(option::of(word()), 3), skmem, option::of(any::<i64>())).prop_map(
+        |(cong, values, skmem, first_seen_ns)| Known {
+            cong,
+            cgroup_id: values[0],
+            uid: values[1].map(|v| v as u32),
+            inode: values[2].map(|v| v as u32),
+            skmem,
+            first_seen_ns,
+        },
+    )
+}
+
+fn deltas() -> impl Strategy<Value = Deltas> {
+    (0..8u32, vec(word(), 5)).prop_map(|(flags, words)| Deltas {
+        flags,
+        bytes_sent: words[0],
+        bytes_received: words[1],
+        bytes_retrans: words[2],
+        segs_out: words[3] as u32,
+        segs_in: words[4] as u32,
+    })
 }
 
 /// A number, often one at an edge of something.
