@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sockeye_record::Envelope;
+use sockeye_record::{Encoding, Envelope};
 
 use crate::delivery::Delivery;
+use crate::figures::{Figures, Link};
 use crate::ledger::{DropReason, Ledger};
 use crate::stop::Stop;
 
@@ -46,6 +47,8 @@ pub enum Take {
     Delivery(Delivery),
     /// Everything of a poll has been taken.
     EndOfPoll,
+    /// What comes from here on is in this encoding.
+    Encoding(Encoding),
     /// Nothing came in time.
     Idle,
     /// Nothing will come any more.
@@ -65,11 +68,15 @@ struct Shared {
 struct Inner {
     items: VecDeque<Item>,
     ledger: Ledger,
+    figures: Figures,
+    link: Link,
     pending_bytes: usize,
     /// Grows whenever the sink takes or resolves something.
     progress: u64,
     /// What this poll may still wait, not counting the wait under way.
     patience: Duration,
+    /// Set when the configuration was changed.
+    other_patience: Option<Duration>,
     waiting: Waiting,
     stalled: bool,
     paused: bool,
@@ -88,8 +95,25 @@ struct Waiting {
 
 #[derive(Debug)]
 enum Item {
-    Envelope(Arc<Envelope>),
+    /// And when it was offered.
+    Envelope(Arc<Envelope>, Instant),
     EndOfPoll,
+    Encoding(Encoding),
+}
+
+/// What is known of a sink at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its account, in rows.
+    pub ledger: Ledger,
+    /// What else it counts.
+    pub figures: Figures,
+    /// Bytes not resolved yet.
+    pub pending_bytes: usize,
+    /// Whether its other side is there.
+    pub link: Link,
+    /// Why nothing is taken any more.
+    pub gone: Option<DropReason>,
 }
 
 impl Queue {
@@ -112,9 +136,26 @@ impl Queue {
         &self.0.name
     }
 
+    /// Whether it is the same queue, and not one of the same name.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The account as it is now.
     pub fn ledger(&self) -> Ledger {
         self.lock().ledger
+    }
+
+    /// Everything that is counted, at one moment.
+    pub fn snapshot(&self) -> Snapshot {
+        let inner = self.lock();
+        let Inner { ledger, figures, pending_bytes, link, gone, .. } = *inner;
+        Snapshot { ledger, figures, pending_bytes, link, gone }
+    }
+
+    /// The sink says whether its other side is there.
+    pub fn set_link(&self, link: Link) {
+        self.lock().link = link;
     }
 
     /// Bytes not resolved yet.
@@ -136,7 +177,7 @@ impl Queue {
     pub(crate) fn begin_poll(&self, paused: bool) {
         let mut inner = self.lock();
         inner.paused = paused;
-        inner.patience = self.patience();
+        inner.patience = inner.other_patience.unwrap_or_else(|| self.patience());
         inner.waiting.since = inner.waiting.since.map(|_| Instant::now());
     }
 
@@ -151,7 +192,8 @@ impl Queue {
         match room {
             Ok(()) => {
                 inner.pending_bytes += bytes;
-                inner.items.push_back(Item::Envelope(envelope));
+                inner.saw_pending();
+                inner.items.push_back(Item::Envelope(envelope, Instant::now()));
                 drop(inner);
                 self.0.filled.notify_one();
             }
@@ -232,6 +274,25 @@ impl Queue {
         }
     }
 
+    /// Another patience than that of its limits, from the next poll on.
+    pub fn set_patience(&self, patience: Duration) {
+        self.lock().other_patience = Some(patience);
+    }
+
+    /// What is offered from here on is in another encoding.
+    pub fn change_encoding(&self, encoding: Encoding) {
+        let mut inner = self.lock();
+        // One that nothing came in between is replaced: a stuck sink's queue must not grow with every reload.
+        if matches!(inner.items.back(), Some(Item::Encoding(_))) {
+            inner.items.pop_back();
+        }
+        if inner.gone.is_none() {
+            inner.items.push_back(Item::Encoding(encoding));
+            drop(inner);
+            self.0.filled.notify_one();
+        }
+    }
+
     /// Nothing will be offered any more; the sink has until `flush_deadline` to deliver what is left.
     pub fn close(&self, flush_deadline: Instant) {
         let mut inner = self.lock();
@@ -247,9 +308,10 @@ impl Queue {
         loop {
             match inner.items.pop_front() {
                 Some(Item::EndOfPoll) => return Take::EndOfPoll,
-                Some(Item::Envelope(envelope)) => {
+                Some(Item::Encoding(encoding)) => return Take::Encoding(encoding),
+                Some(Item::Envelope(envelope, offered)) => {
                     inner.moved();
-                    return Take::Delivery(Delivery::new(self.clone(), envelope));
+                    return Take::Delivery(Delivery::new(self.clone(), envelope, offered));
                 }
                 None if inner.gone.is_some() || inner.flush_deadline.is_some() => {
                     return Take::Closed;
@@ -298,7 +360,7 @@ impl Queue {
         let mut inner = self.lock();
         let reason = *inner.gone.get_or_insert(reason);
         for item in std::mem::take(&mut inner.items) {
-            if let Item::Envelope(envelope) = item {
+            if let Item::Envelope(envelope, _) = item {
                 inner.resolve(envelope.rows(), envelope.bytes().len());
                 inner.ledger.drop_rows(reason, envelope.rows());
             }
@@ -322,6 +384,7 @@ impl Queue {
         let mut inner = self.lock();
         inner.unspool(rows);
         inner.ledger.delivered += rows;
+        inner.figures.delivered_payloads += 1;
     }
 
     /// Rows that were [`Delivery::spooled`] or [`Queue::recovered`] are lost.
@@ -336,7 +399,15 @@ impl Queue {
         self.lock().ledger.retries += 1;
     }
 
-    pub(crate) fn limits(&self) -> QueueLimits {
+    /// The sink has taken a payload with so many rows.
+    pub(crate) fn accepted(&self, rows: u64) {
+        let figures = &mut self.lock().figures;
+        figures.accepted_payloads += 1;
+        figures.accepted_rows += rows;
+    }
+
+    /// Its bounds.
+    pub fn limits(&self) -> QueueLimits {
         self.0.limits
     }
 
@@ -354,12 +425,19 @@ impl Queue {
     pub(crate) fn recount(&self, before: usize, now: usize) {
         let mut inner = self.lock();
         inner.pending_bytes = inner.pending_bytes - before + now;
+        inner.saw_pending();
     }
 
-    pub(crate) fn resolve(&self, rows: u64, bytes: usize, account: impl FnOnce(&mut Ledger)) {
+    pub(crate) fn resolve(
+        &self,
+        rows: u64,
+        bytes: usize,
+        account: impl FnOnce(&mut Ledger, &mut Figures),
+    ) {
         let mut inner = self.lock();
         inner.resolve(rows, bytes);
-        account(&mut inner.ledger);
+        let Inner { ledger, figures, .. } = &mut *inner;
+        account(ledger, figures);
         drop(inner);
         self.0.freed.notify_all();
     }
@@ -387,6 +465,10 @@ impl Inner {
             self.patience = self.patience_left();
             self.waiting.since = None;
         }
+    }
+
+    fn saw_pending(&mut self) {
+        self.figures.most_pending_bytes = self.figures.most_pending_bytes.max(self.pending_bytes);
     }
 
     fn moved(&mut self) {

@@ -18,8 +18,11 @@ use crate::cli_kafka::KafkaConnectionArgs;
 use crate::config::kafka::{Credentials, KafkaSpec};
 use crate::config::settings::SinkSpec;
 use crate::config::values::{Dest, From};
+use crate::confine::Confinement;
 use crate::exit::Failure;
 use crate::fault::{Fault, Watched};
+use crate::observe::{self, ClientFigures, SinkView};
+use crate::renewed::Renewed;
 
 /// Everything that is needed to collect.
 pub(crate) struct Wired {
@@ -27,6 +30,8 @@ pub(crate) struct Wired {
     pub(crate) outlet: Outlet,
     pub(crate) sinks: Sinks,
     pub(crate) counters: Arc<Counters>,
+    /// The destinations, for those who look.
+    pub(crate) views: Vec<SinkView>,
 }
 
 /// The sinks' threads.
@@ -39,7 +44,13 @@ struct Running {
 }
 
 /// What a sink has to say beside its ledger.
-type Notes = Option<Box<dyn Fn() -> String>>;
+type Notes = Option<Box<dyn Fn() -> String + Send>>;
+
+/// The same, in figures.
+type Client = Option<Box<dyn Fn() -> ClientFigures + Send + Sync>>;
+
+/// A sink that is open, and what it counts besides its ledger.
+type Open = (Box<dyn Sink>, Notes, Client);
 
 /// What has become of a sink.
 pub(crate) struct Ended {
@@ -77,7 +88,7 @@ pub(crate) fn encodings(specs: &[SinkSpec]) -> Vec<Encoding> {
     encodings
 }
 
-/// Opens the destinations and connects the source to them. `settings.encodings` are those of [`encodings`].
+/// Opens the destinations, as confined, and connects the source to them. `settings.encodings` are those of [`encodings`].
 ///
 /// # Errors
 /// [`Failure::Usage`]: a destination can't be opened; nothing was started.
@@ -85,25 +96,41 @@ pub(crate) fn wire_up(
     settings: Settings,
     specs: &[SinkSpec],
     when_full: WhenFull,
+    confinement: &Confinement,
     stop: &Stop,
 ) -> Result<Wired, Failure> {
-    let mut opened = Vec::new();
-    for spec in specs {
-        opened.push((spec, open(spec)?));
+    let (sinks, views) = confinement.open(|| serve(specs, when_full))?;
+    let outlet = Outlet::new(sinks.lanes(&settings.encodings, specs), stop.clone());
+    let source = watching(settings)?;
+    Ok(Wired { counters: source.counters(), sources: vec![Box::new(source)], outlet, sinks, views })
+}
+
+/// What to go on with after a change of the configuration.
+pub(crate) struct Rewired {
+    pub(crate) sources: Vec<Box<dyn Source>>,
+    pub(crate) outlet: Outlet,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// A new source, and the destinations that run, which hear of a new encoding before the first row in it. `specs` are theirs,
+/// in their order.
+pub(crate) fn rewire(
+    settings: Settings,
+    specs: &[SinkSpec],
+    sinks: &Sinks,
+    stop: &Stop,
+) -> Result<Rewired, Failure> {
+    let outlet = Outlet::new(sinks.lanes(&settings.encodings, specs), stop.clone());
+    let source = watching(settings)?;
+    for (sink, spec) in sinks.0.iter().zip(specs) {
+        sink.thread.queue().change_encoding(spec.encoding.clone());
     }
-    let mut lanes: Vec<Vec<Queue>> = settings.encodings.iter().map(|_| Vec::new()).collect();
-    let mut threads = Vec::new();
-    for (spec, (sink, notes)) in opened {
-        let fault = Fault::default();
-        let sink = Box::new(Watched::new(sink, fault.clone()));
-        let queue = Queue::new(&spec.name(), QueueLimits { bytes: spec.queue_bytes, when_full });
-        let lane = settings.encodings.iter().position(|encoding| *encoding == spec.encoding);
-        if let Some(lane) = lane.and_then(|lane| lanes.get_mut(lane)) {
-            lane.push(queue.clone());
-        }
-        let thread = SinkThread::spawn(queue, sink).context("no thread for a sink")?;
-        threads.push(Running { thread, fault, notes });
-    }
+    let counters = source.counters();
+    Ok(Rewired { sources: vec![Box::new(source)], outlet, counters })
+}
+
+/// A source that watches for namespaces.
+fn watching(settings: Settings) -> Result<SockDiag, Failure> {
     let directories = settings.scan.mount_dirs.clone();
     let own_only = settings.scan.own_only;
     let mut source = SockDiag::new(settings)
@@ -111,15 +138,43 @@ pub(crate) fn wire_up(
     if !own_only {
         source.watch(directories);
     }
-    Ok(Wired {
-        counters: source.counters(),
-        sources: vec![Box::new(source)],
-        outlet: Outlet::new(lanes, stop.clone()),
-        sinks: Sinks(threads),
-    })
+    Ok(source)
+}
+
+/// Opens the destinations, all of them before any is served.
+fn serve(specs: &[SinkSpec], when_full: WhenFull) -> Result<(Sinks, Vec<SinkView>), Failure> {
+    let mut opened = Vec::new();
+    for spec in specs {
+        opened.push((spec, open(spec)?));
+    }
+    let labels = observe::labels(specs.iter().map(|spec| spec.dest.kind()));
+    let (mut threads, mut views) = (Vec::new(), Vec::new());
+    for ((spec, (sink, notes, client)), label) in opened.into_iter().zip(labels) {
+        let fault = Fault::default();
+        let sink = Box::new(Watched::new(sink, fault.clone()));
+        let queue = Queue::new(&spec.name(), QueueLimits { bytes: spec.queue_bytes, when_full });
+        views.push(SinkView { label, queue: queue.clone(), client });
+        let thread = SinkThread::spawn(queue, sink).context("no thread for a sink")?;
+        threads.push(Running { thread, fault, notes });
+    }
+    Ok((Sinks(threads), views))
 }
 
 impl Sinks {
+    /// Their queues, by encoding.
+    fn lanes(&self, encodings: &[Encoding], specs: &[SinkSpec]) -> Vec<Vec<Queue>> {
+        let wanted = |encoding: &Encoding| {
+            let sinks = self.0.iter().zip(specs).filter(|(_, spec)| spec.encoding == *encoding);
+            sinks.map(|(sink, _)| sink.thread.queue().clone()).collect()
+        };
+        encodings.iter().map(wanted).collect()
+    }
+
+    /// Another patience of every queue.
+    pub(crate) fn set_patience(&self, patience: Duration) {
+        self.0.iter().for_each(|sink| sink.thread.queue().set_patience(patience));
+    }
+
     /// What SIGHUP asks of them.
     pub(crate) fn reopen(&self) -> Vec<Reopen> {
         self.0.iter().map(|sink| sink.thread.reopen()).collect()
@@ -146,12 +201,28 @@ impl Sinks {
     }
 }
 
-/// The sink, and what it has to say at the end.
-fn open(spec: &SinkSpec) -> Result<(Box<dyn Sink>, Notes), Failure> {
+/// The sink, and what it has to say.
+fn open(spec: &SinkSpec) -> Result<Open, Failure> {
     if let (Dest::Kafka(brokers), Some(kafka)) = (&spec.dest, &spec.kafka) {
         return open_kafka(brokers, kafka, spec);
     }
-    open_local(spec).map(|sink| (sink, None))
+    let sink = open_local(spec)?;
+    if !has_header(spec) {
+        return Ok((sink, None, None));
+    }
+    let spec = spec.clone();
+    let encoding = spec.encoding.clone();
+    let reopen = move |encoding: &Encoding| {
+        let spec = SinkSpec { encoding: encoding.clone(), ..spec.clone() };
+        open_local(&spec).map_err(|failure| failure.to_string())
+    };
+    Ok((Box::new(Renewed::new(sink, encoding, Box::new(reopen))), None, None))
+}
+
+/// Whether something stands in front of the rows that depends on the columns.
+fn has_header(spec: &SinkSpec) -> bool {
+    let tabular = matches!(spec.encoding.format, Format::Csv | Format::Tsv | Format::Table);
+    tabular && spec.dest != Dest::Null
 }
 
 fn open_local(spec: &SinkSpec) -> Result<Box<dyn Sink>, Failure> {
@@ -234,12 +305,8 @@ pub(crate) fn check_registry(url: &str) -> Result<(), &'static str> {
 }
 
 #[cfg(feature = "kafka")]
-fn open_kafka(
-    brokers: &str,
-    kafka: &KafkaSpec,
-    spec: &SinkSpec,
-) -> Result<(Box<dyn Sink>, Notes), Failure> {
-    use sockeye_sink::kafka::{KafkaSink, SchemaRegistry};
+fn open_kafka(brokers: &str, kafka: &KafkaSpec, spec: &SinkSpec) -> Result<Open, Failure> {
+    use sockeye_sink::kafka::{KafkaSink, SchemaRegistry, Trouble};
 
     let options = &kafka.options;
     let sink = KafkaSink::open(kafka_settings(brokers, kafka, spec.queue_bytes))
@@ -248,8 +315,19 @@ fn open_kafka(
         let registry = SchemaRegistry::parse(&registry.0).map_err(Failure::usage)?;
         registry.register(&options.topic.to_string()).context("no thread for the schema")?;
     }
-    let counters = sink.counters();
-    Ok((Box::new(sink), Some(Box::new(move || counters.to_string()))))
+    let (counters, also) = (sink.counters(), sink.counters());
+    let client = move || ClientFigures {
+        acknowledged: also.acknowledged(),
+        spooled: also.parked(),
+        spool_failures: also.spool_failures(),
+        spool_damaged_bytes: also.torn_bytes(),
+        producers: also.producers(),
+        troubles: Trouble::ALL
+            .iter()
+            .map(|trouble| (trouble.name(), also.troubles(*trouble)))
+            .collect(),
+    };
+    Ok((Box::new(sink), Some(Box::new(move || counters.to_string())), Some(Box::new(client))))
 }
 
 #[cfg(feature = "kafka")]
@@ -370,11 +448,7 @@ pub(crate) fn read_topic(
 }
 
 #[cfg(not(feature = "kafka"))]
-fn open_kafka(
-    _brokers: &str,
-    _kafka: &KafkaSpec,
-    spec: &SinkSpec,
-) -> Result<(Box<dyn Sink>, Notes), Failure> {
+fn open_kafka(_brokers: &str, _kafka: &KafkaSpec, spec: &SinkSpec) -> Result<Open, Failure> {
     // Its destination is refused when it is parsed.
     let _ = check_kafka();
     Err(Failure::usage(format!("{}: built without Kafka", spec.name())))

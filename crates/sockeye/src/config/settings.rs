@@ -80,6 +80,7 @@ pub(crate) fn source(
             recv_batch: collect.io_uring_recv_batch,
             cqe_batch: collect.io_uring_cqe_batch,
         }),
+        tcp_health: false,
         packet_bytes: in_memory(collect.packet_size),
     }
 }
@@ -276,9 +277,13 @@ impl Invocation {
                 self.check_ring(&snapshot.collect)?;
                 self.check_threads(&snapshot.collect)
             }
-            Command::Decode(_) | Command::Consume(_) | Command::Netns(_) | Command::Doctor(_) => {
-                Ok(())
-            }
+            Command::Decode(_)
+            | Command::Consume(_)
+            | Command::Netns(_)
+            | Command::Doctor(_)
+            | Command::CheckConfig(_)
+            | Command::Completions(_)
+            | Command::Man(_) => Ok(()),
         }
     }
 

@@ -18,6 +18,8 @@ pub fn sockeye() -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SOCKEYE_")) {
         command.env_remove(name);
     }
+    // Tests run at the same time, and there is one default port.
+    command.env("SOCKEYE_LISTEN", "off");
     command.stdin(Stdio::null());
     command
 }

@@ -249,6 +249,7 @@ impl Shared {
         };
         let id = errand.netns.id;
         let mut rows = Rows::new(id, opened.name, opened.container, self.settings.modulus);
+        rows.health = self.settings.tcp_health.then(Box::default);
         rows.fd = look.socket.as_ref().and_then(|fd| fd.as_raw_fd().try_into().ok()).unwrap_or(0);
         let part = match part {
             Some(part) => Some(part),
@@ -326,8 +327,8 @@ impl Shared {
 
     /// Publishes what a reading has seen.
     pub(crate) fn finish(&self, reading: Reading, errand: Errand) -> (Finished, Vec<u8>) {
-        let read = reading.finish();
-        self.counters.read(&read);
+        let mut read = reading.finish();
+        self.counters.read(&mut read);
         let Errand { netns, done, leads, .. } = errand;
         let Read { report, plan, memory, kept, .. } = read;
         (Finished { done: Done { netns, report, plan, memory, leads }, to: done }, kept)

@@ -10,6 +10,7 @@ use sockeye_record::{DAEMON_VERSION, DumpContext, Envelope, POLL, SCHEMA_VERSION
 use sockeye_sys::clock;
 use sockeye_wire::{InetDiag, StateSet, tcp_state};
 
+use super::health::TcpHealth;
 use super::kit::Lanes;
 use super::sample::Modulus;
 use super::settings::Host;
@@ -52,6 +53,8 @@ pub(crate) struct Rows {
     pub(crate) seen: u64,
     /// Those of them that are rows.
     pub(crate) sent: u64,
+    /// What they are like, where that is wanted.
+    pub(crate) health: Option<Box<TcpHealth>>,
 }
 
 impl Rows {
@@ -74,6 +77,7 @@ impl Rows {
             requested: (0, 0),
             seen: 0,
             sent: 0,
+            health: None,
         }
     }
 
@@ -120,6 +124,9 @@ impl Rows {
     #[inline]
     pub(crate) fn push(&mut self, diag: &InetDiag<'_>, lanes: &mut Lanes, to: &impl Ship) {
         self.seen += 1;
+        if let Some(health) = &mut self.health {
+            health.see(diag);
+        }
         if !self.modulus.keeps(diag.cookie()) {
             return;
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sockeye_filter::{Filter, Support};
 use sockeye_netns::ScanOptions;
 use sockeye_record::{Encoding, Limits};
+use sockeye_wire::attrs::nr;
 use sockeye_wire::{AttrSet, StateSet};
 
 use super::plan::PlanMode;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub max_threads: usize,
     /// Read through rings, a few threads for all namespaces; `None`: by blocking receives.
     pub io_uring: Option<IoUring>,
+    /// Count what connections are like, by namespace.
+    pub tcp_health: bool,
     /// Bytes of a receive buffer. The kernel fills at most 32 KiB a message.
     pub packet_bytes: usize,
 }
@@ -82,12 +85,14 @@ pub struct Host {
 
 impl Settings {
     /// The attributes that are worth asking for: those wanted that some column shows, and those that the filter looks at.
-    pub(crate) fn useful_attrs(&self) -> AttrSet {
+    pub fn useful_attrs(&self) -> AttrSet {
         let shown = self.encodings.iter().map(|encoding| match &encoding.columns {
             Some(columns) => columns.attrs(),
             None => AttrSet::ALL,
         });
-        let shown = self.attrs.intersection(shown.fold(AttrSet::NONE, AttrSet::union));
+        let counted = if self.tcp_health { AttrSet::of(nr::INFO) } else { AttrSet::NONE };
+        let shown = shown.fold(AttrSet::NONE, AttrSet::union).union(counted);
+        let shown = self.attrs.intersection(shown);
         self.filter.as_ref().map_or(shown, |filter| shown.union(filter.attrs()))
     }
 }

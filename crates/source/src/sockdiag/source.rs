@@ -113,8 +113,9 @@ impl Source for SockDiag {
 
 impl State {
     fn refresh(&mut self, counters: &Counters) {
+        let began = Instant::now();
         let scan = self.scanner.scan();
-        counters.scanned(&scan);
+        counters.scanned(&scan, began.elapsed());
         if let Some(errno) = scan.incomplete
             && !self.warned_incomplete
         {
