@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use sockeye_record::Envelope;
 
+use crate::figures::Figures;
 use crate::ledger::{DropReason, Ledger};
 use crate::queue::Queue;
 
@@ -17,6 +18,7 @@ pub struct Delivery {
     rows: u64,
     /// What it takes of the queue's bytes.
     counted: usize,
+    offered: Instant,
     resolved: bool,
 }
 
@@ -29,9 +31,9 @@ enum Payload {
 }
 
 impl Delivery {
-    pub(crate) fn new(queue: Queue, envelope: Arc<Envelope>) -> Self {
+    pub(crate) fn new(queue: Queue, envelope: Arc<Envelope>, offered: Instant) -> Self {
         let (rows, counted) = (envelope.rows(), envelope.bytes().len());
-        Self { queue, payload: Payload::Whole(envelope), rows, counted, resolved: false }
+        Self { queue, payload: Payload::Whole(envelope), rows, counted, offered, resolved: false }
     }
 
     /// The envelope's bytes; none after [`Delivery::release`].
@@ -50,21 +52,26 @@ impl Delivery {
 
     /// The other side has it.
     pub fn delivered(self) {
-        let rows = self.rows;
-        self.resolve(|ledger| ledger.delivered += rows);
+        let (rows, bytes, took) = (self.rows, self.counted, self.offered.elapsed());
+        self.resolve(|ledger, figures| {
+            ledger.delivered += rows;
+            figures.delivered_payloads += 1;
+            figures.delivered_bytes += bytes as u64;
+            figures.latency.observe(took);
+        });
     }
 
     /// It is lost.
     pub fn dropped(self, reason: DropReason) {
         let rows = self.rows;
-        self.resolve(|ledger| ledger.drop_rows(reason, rows));
+        self.resolve(|ledger, _| ledger.drop_rows(reason, rows));
     }
 
     /// The sink has it on a disk, from where it is to be delivered later: its bytes make room in the queue, its rows
     /// stay in flight until [`Queue::spooled_delivered`] or [`Queue::spooled_dropped`].
     pub fn spooled(self) {
         let rows = self.rows;
-        self.resolve(|ledger| {
+        self.resolve(|ledger, _| {
             ledger.in_flight += rows;
             ledger.spooled += rows;
         });
@@ -91,6 +98,7 @@ impl Delivery {
                 counted: part.len(),
                 payload: Payload::Part(part),
                 rows,
+                offered: self.offered,
                 resolved: false,
             })
             .collect()
@@ -111,7 +119,7 @@ impl Delivery {
         self.queue.holds_up_others()
     }
 
-    fn resolve(mut self, account: impl FnOnce(&mut Ledger)) {
+    fn resolve(mut self, account: impl FnOnce(&mut Ledger, &mut Figures)) {
         self.resolved = true;
         self.queue.resolve(self.rows, self.counted, account);
     }
@@ -125,7 +133,7 @@ impl Drop for Delivery {
             let otherwise = if late { DropReason::Shutdown } else { DropReason::Rejected };
             let reason = self.queue.gone().unwrap_or(otherwise);
             let rows = self.rows;
-            self.queue.resolve(rows, self.counted, |ledger| ledger.drop_rows(reason, rows));
+            self.queue.resolve(rows, self.counted, |ledger, _| ledger.drop_rows(reason, rows));
         }
     }
 }

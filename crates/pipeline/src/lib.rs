@@ -7,6 +7,7 @@
 
 mod collect;
 mod delivery;
+mod figures;
 mod ledger;
 mod outlet;
 mod queue;
@@ -15,11 +16,12 @@ mod sink;
 mod source;
 mod stop;
 
-pub use collect::{Collection, Event, Summary, collect};
+pub use collect::{Change, Collection, Event, Summary, collect};
 pub use delivery::Delivery;
+pub use figures::{Figures, Latency, Link};
 pub use ledger::{DropReason, Ledger};
-pub use outlet::{Outlet, PollGate};
-pub use queue::{Queue, QueueLimits, Take, WhenFull};
+pub use outlet::{Outlet, PollGate, Sent};
+pub use queue::{Queue, QueueLimits, Snapshot, Take, WhenFull};
 pub use schedule::{Schedule, Tick};
 pub use sink::{Reopen, SendError, Sink, SinkThread};
 pub use source::{Completeness, Incomplete, PartReport, Source};

@@ -10,9 +10,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sockeye_record::Envelope;
+use sockeye_record::{Encoding, Envelope};
 
 use crate::delivery::Delivery;
+use crate::figures::{Figures, Link};
 use crate::ledger::{DropReason, Ledger};
 use crate::stop::Stop;
 
@@ -49,6 +50,8 @@ pub enum Take {
     Delivery(Delivery),
     /// Everything of a poll has been taken.
     EndOfPoll,
+    /// What comes from here on is in this encoding.
+    Encoding(Encoding),
     /// Nothing came in time.
     Idle,
     /// Nothing will come any more.
@@ -68,11 +71,15 @@ struct Shared {
 struct Inner {
     items: VecDeque<Item>,
     ledger: Ledger,
+    figures: Figures,
+    link: Link,
     pending_bytes: usize,
     /// Grows whenever the sink takes or resolves something.
     progress: u64,
     /// What this poll may still wait, not counting the wait under way.
     patience: Duration,
+    /// Set when the configuration was changed.
+    other_patience: Option<Duration>,
     waiting: Waiting,
     stalled: bool,
     paused: bool,
@@ -93,8 +100,25 @@ struct Waiting {
 
 #[derive(Debug)]
 enum Item {
-    Envelope(Arc<Envelope>, Rows),
+    /// And when it was offered.
+    Envelope(Arc<Envelope>, Rows, Instant),
     EndOfPoll,
+    Encoding(Encoding),
+}
+
+/// What is known of a sink at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its account, in rows.
+    pub ledger: Ledger,
+    /// What else it counts.
+    pub figures: Figures,
+    /// Bytes not resolved yet.
+    pub pending_bytes: usize,
+    /// Whether its other side is there.
+    pub link: Link,
+    /// Why nothing is taken any more.
+    pub gone: Option<DropReason>,
 }
 
 /// What an envelope holds.
@@ -124,9 +148,26 @@ impl Queue {
         &self.0.name
     }
 
+    /// Whether it is the same queue, and not one of the same name.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The account as it is now.
     pub fn ledger(&self) -> Ledger {
         self.lock().ledger
+    }
+
+    /// Everything that is counted, at one moment.
+    pub fn snapshot(&self) -> Snapshot {
+        let inner = self.lock();
+        let Inner { ledger, figures, pending_bytes, link, gone, .. } = *inner;
+        Snapshot { ledger, figures, pending_bytes, link, gone }
+    }
+
+    /// The sink says whether its other side is there.
+    pub fn set_link(&self, link: Link) {
+        self.lock().link = link;
     }
 
     /// Bytes not resolved yet.
@@ -148,7 +189,7 @@ impl Queue {
     pub(crate) fn begin_poll(&self, paused: bool) {
         let mut inner = self.lock();
         inner.paused = paused;
-        inner.patience = self.patience();
+        inner.patience = inner.other_patience.unwrap_or_else(|| self.patience());
         inner.waiting.since = inner.waiting.since.map(|_| Instant::now());
     }
 
@@ -163,7 +204,8 @@ impl Queue {
         match room {
             Ok(()) => {
                 inner.pending_bytes += bytes;
-                inner.items.push_back(Item::Envelope(envelope, Rows::Poll));
+                inner.saw_pending();
+                inner.items.push_back(Item::Envelope(envelope, Rows::Poll, Instant::now()));
                 drop(inner);
                 self.0.filled.notify_one();
             }
@@ -195,7 +237,7 @@ impl Queue {
         }
         inner.ledger.in_flight += rows;
         inner.pending_bytes += bytes;
-        inner.items.push_back(Item::Envelope(envelope, Rows::Closed));
+        inner.items.push_back(Item::Envelope(envelope, Rows::Closed, Instant::now()));
         drop(inner);
         self.0.filled.notify_one();
         Ok(())
@@ -276,6 +318,25 @@ impl Queue {
         }
     }
 
+    /// Another patience than that of its limits, from the next poll on.
+    pub fn set_patience(&self, patience: Duration) {
+        self.lock().other_patience = Some(patience);
+    }
+
+    /// What is offered from here on is in another encoding.
+    pub fn change_encoding(&self, encoding: Encoding) {
+        let mut inner = self.lock();
+        // One that nothing came in between is replaced: a stuck sink's queue must not grow with every reload.
+        if matches!(inner.items.back(), Some(Item::Encoding(_))) {
+            inner.items.pop_back();
+        }
+        if inner.gone.is_none() {
+            inner.items.push_back(Item::Encoding(encoding));
+            drop(inner);
+            self.0.filled.notify_one();
+        }
+    }
+
     /// Nothing will be offered any more; the sink has until `flush_deadline` to deliver what is left.
     pub fn close(&self, flush_deadline: Instant) {
         let mut inner = self.lock();
@@ -291,9 +352,10 @@ impl Queue {
         loop {
             match inner.items.pop_front() {
                 Some(Item::EndOfPoll) => return Take::EndOfPoll,
-                Some(Item::Envelope(envelope, _)) => {
+                Some(Item::Encoding(encoding)) => return Take::Encoding(encoding),
+                Some(Item::Envelope(envelope, _, offered)) => {
                     inner.moved();
-                    return Take::Delivery(Delivery::new(self.clone(), envelope));
+                    return Take::Delivery(Delivery::new(self.clone(), envelope, offered));
                 }
                 None if inner.gone.is_some() || inner.flush_deadline.is_some() => {
                     return Take::Closed;
@@ -342,7 +404,7 @@ impl Queue {
         let mut inner = self.lock();
         let reason = *inner.gone.get_or_insert(reason);
         for item in std::mem::take(&mut inner.items) {
-            if let Item::Envelope(envelope, _) = item {
+            if let Item::Envelope(envelope, ..) = item {
                 inner.resolve(envelope.rows(), envelope.bytes().len());
                 inner.ledger.drop_rows(reason, envelope.rows());
             }
@@ -366,6 +428,7 @@ impl Queue {
         let mut inner = self.lock();
         inner.unspool(rows);
         inner.ledger.delivered += rows;
+        inner.figures.delivered_payloads += 1;
     }
 
     /// Rows that were [`Delivery::spooled`] or [`Queue::recovered`] are lost.
@@ -380,7 +443,15 @@ impl Queue {
         self.lock().ledger.retries += 1;
     }
 
-    pub(crate) fn limits(&self) -> QueueLimits {
+    /// The sink has taken a payload with so many rows.
+    pub(crate) fn accepted(&self, rows: u64) {
+        let figures = &mut self.lock().figures;
+        figures.accepted_payloads += 1;
+        figures.accepted_rows += rows;
+    }
+
+    /// Its bounds.
+    pub fn limits(&self) -> QueueLimits {
         self.0.limits
     }
 
@@ -398,12 +469,19 @@ impl Queue {
     pub(crate) fn recount(&self, before: usize, now: usize) {
         let mut inner = self.lock();
         inner.pending_bytes = inner.pending_bytes - before + now;
+        inner.saw_pending();
     }
 
-    pub(crate) fn resolve(&self, rows: u64, bytes: usize, account: impl FnOnce(&mut Ledger)) {
+    pub(crate) fn resolve(
+        &self,
+        rows: u64,
+        bytes: usize,
+        account: impl FnOnce(&mut Ledger, &mut Figures),
+    ) {
         let mut inner = self.lock();
         inner.resolve(rows, bytes);
-        account(&mut inner.ledger);
+        let Inner { ledger, figures, .. } = &mut *inner;
+        account(ledger, figures);
         drop(inner);
         self.0.freed.notify_all();
     }
@@ -436,7 +514,7 @@ impl Inner {
     /// Drops what polls have brought last, until there is room for so many bytes, unless that would not be enough.
     fn displace(&mut self, bytes: usize, limit: usize) {
         let of_polls = |item: &Item| match item {
-            Item::Envelope(envelope, Rows::Poll) => envelope.bytes().len(),
+            Item::Envelope(envelope, Rows::Poll, _) => envelope.bytes().len(),
             _ => 0,
         };
         let most: usize = self.items.iter().map(of_polls).sum();
@@ -450,13 +528,17 @@ impl Inner {
                 return;
             }
             if self.items.get(at).is_some_and(|item| of_polls(item) > 0)
-                && let Some(Item::Envelope(envelope, _)) = self.items.remove(at)
+                && let Some(Item::Envelope(envelope, ..)) = self.items.remove(at)
             {
                 self.pending_bytes -= envelope.bytes().len();
                 self.ledger.in_flight -= envelope.rows();
                 self.ledger.drop_rows(DropReason::QueueFull, envelope.rows());
             }
         }
+    }
+
+    fn saw_pending(&mut self) {
+        self.figures.most_pending_bytes = self.figures.most_pending_bytes.max(self.pending_bytes);
     }
 
     fn moved(&mut self) {

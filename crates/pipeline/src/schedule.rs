@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// The ticks of one daemon.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Schedule {
     /// The last tick, before jitter.
     tick: Instant,
@@ -31,6 +31,15 @@ impl Schedule {
             frequency,
             jitter: f64::from(jitter_percent.min(100)) / 100.0,
             begun: false,
+        }
+    }
+
+    /// Other ticks from here on. A shorter frequency counts from the last tick, and what passed of it is not late.
+    pub fn change(&mut self, now: Instant, frequency: Duration, jitter_percent: u8) {
+        self.frequency = frequency.max(SHORTEST);
+        self.jitter = f64::from(jitter_percent.min(100)) / 100.0;
+        if let Some(latest) = now.checked_sub(self.frequency).filter(|_| self.begun) {
+            self.tick = self.tick.max(latest);
         }
     }
 
@@ -89,6 +98,21 @@ mod tests {
             schedule.next(start + 41 * SECOND, || 0.0),
             Tick { at: start + 50 * SECOND, late: 0 }
         );
+    }
+
+    #[test]
+    fn a_new_frequency_counts_from_the_last_tick_and_what_passed_is_not_late() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(start, 3600 * SECOND, 0);
+        schedule.next(start, || 0.0);
+        let now = start + 100 * SECOND;
+        schedule.change(now, 10 * SECOND, 0);
+        assert_eq!(schedule.next(now, || 0.0), Tick { at: now, late: 0 }, "at once");
+        schedule.change(now, 60 * SECOND, 50);
+        assert_eq!(schedule.next(now, || 0.5), Tick { at: now + 75 * SECOND, late: 0 });
+        let mut unbegun = Schedule::new(start, SECOND, 0);
+        unbegun.change(now, 2 * SECOND, 0);
+        assert_eq!(unbegun.next(start, || 0.0).at, start);
     }
 
     #[test]

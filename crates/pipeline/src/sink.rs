@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use sockeye_record::Encoding;
 use tracing::{debug, error, info, warn};
 
 use crate::delivery::Delivery;
+use crate::figures::Link;
 use crate::ledger::DropReason;
 use crate::queue::{Queue, Take};
 
@@ -41,6 +43,11 @@ pub trait Sink: Send {
 
     /// Called a few times a second while nothing comes: for work that goes by the clock.
     fn idle(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// What is sent from here on is in this encoding: for one that writes something in front of the rows, such as a header.
+    fn encoding(&mut self, _encoding: &Encoding) -> io::Result<()> {
         Ok(())
     }
 
@@ -161,6 +168,12 @@ impl Server {
                         return;
                     }
                 }
+                Take::Encoding(encoding) => {
+                    let changed = self.sink.encoding(&encoding);
+                    if !self.went_well(changed) {
+                        return;
+                    }
+                }
                 Take::Idle => {
                     let done = self.sink.idle();
                     if !self.went_well(done) {
@@ -198,10 +211,13 @@ impl Server {
     /// Sends until it is resolved, or for good not; false when the sink has ended.
     fn send(&mut self, mut delivery: Delivery) -> bool {
         let mut pause = FIRST_PAUSE;
+        let rows = delivery.rows();
         loop {
             match self.sink.send(delivery) {
                 Ok(()) => {
+                    self.queue.accepted(rows);
                     if pause > FIRST_PAUSE {
+                        self.queue.set_link(Link::Up);
                         info!(sink = self.queue.name(), "sink works again");
                     }
                     return true;
@@ -209,6 +225,7 @@ impl Server {
                 Err(SendError::Retry(back, error)) => {
                     delivery = back;
                     delivery.retried();
+                    self.queue.set_link(Link::Down);
                     self.complain_about(Err(error), "sink failed; trying again");
                     if !self.queue.wait_to_retry(pause) {
                         delivery.dropped(DropReason::Shutdown);

@@ -83,6 +83,21 @@ pub enum Incomplete {
 }
 
 impl Incomplete {
+    /// Every reason as a label.
+    pub const NAMES: [&'static str; 11] = [
+        "timeout",
+        "stopped",
+        "vanished",
+        "denied",
+        "refused",
+        "ended",
+        "lost",
+        "interrupted",
+        "truncated",
+        "malformed",
+        "failed",
+    ];
+
     /// The reason as a label.
     pub fn name(self) -> &'static str {
         match self {
@@ -110,5 +125,32 @@ impl fmt::Display for Incomplete {
             }
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_among_the_names() {
+        use Incomplete::{
+            Denied, Ended, Failed, Interrupted, Lost, Malformed, Refused, Stopped, Timeout,
+            Truncated, Vanished,
+        };
+        let all = [
+            Timeout,
+            Stopped,
+            Vanished,
+            Denied,
+            Refused(1),
+            Ended(1),
+            Lost,
+            Interrupted,
+            Truncated,
+            Malformed,
+            Failed(1),
+        ];
+        assert_eq!(all.map(Incomplete::name), Incomplete::NAMES);
     }
 }

@@ -31,7 +31,7 @@ fn the_ledger_balances_and_the_bound_holds_under_many_producers() {
                     match queue.take(Duration::from_millis(20)) {
                         Take::Delivery(delivery) => held.push(delivery),
                         Take::Closed => return,
-                        Take::Idle | Take::EndOfPoll => {
+                        Take::Idle | Take::EndOfPoll | Take::Encoding(_) => {
                             held.drain(..).for_each(Delivery::delivered);
                         }
                     }
@@ -326,6 +326,7 @@ fn polls_that_brought_nothing_do_not_fill_the_queue_of_a_stuck_sink() {
         .map(|_| match queue.take(Duration::ZERO) {
             Take::Delivery(_) => "envelope",
             Take::EndOfPoll => "end",
+            Take::Encoding(_) => "encoding",
             Take::Idle => "idle",
             Take::Closed => "closed",
         })

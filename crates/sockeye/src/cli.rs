@@ -13,13 +13,14 @@ use clap::{Args, Parser, Subcommand};
 use sockeye_record::{Format, Selection};
 use sockeye_source::sockdiag::{Netlinkers, PlanMode};
 use sockeye_sys::CpuList;
-use sockeye_telemetry::logging::Level;
+use sockeye_telemetry::endpoint::Listen;
 use sockeye_wire::{AttrSet, StateSet};
 
 use crate::cli_kafka::{KafkaArgs, KafkaConnectionArgs};
+use crate::cli_service::{CheckConfigArgs, ServiceArgs};
 use crate::config::values::{
-    Brokers, Dest, From, Topic, When, bytes, bytes_or_none, cpus, directory, level, netlinkers,
-    nice, number, packet_bytes, plan, positive_duration,
+    Brokers, Dest, From, Topic, When, bytes, bytes_or_none, cpus, directory, netlinkers, nice,
+    number, packet_bytes, plan, positive_duration,
 };
 
 /// An eye on every socket: reads every TCP socket of every network namespace, and ships rows.
@@ -55,6 +56,12 @@ pub(crate) enum Command {
     Netns(NetnsArgs),
     /// Say what works on this host, what does not, and why.
     Doctor(NetnsArgs),
+    /// Say whether run would take a file, and what is wrong with it.
+    CheckConfig(CheckConfigArgs),
+    /// Print the completions of a shell, to be put where it looks for them.
+    Completions(CompletionsArgs),
+    /// Print a manual page in roff: of sockeye, or of one of its commands.
+    Man(ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -102,9 +109,26 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = bytes, help_heading = "Output")]
     pub(crate) queue_bytes: u64,
 
-    /// Least level of what is logged: error, warn, info, debug, trace or off.
-    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level, help_heading = "Other")]
-    pub(crate) log_level: Level,
+    /// Where to answer scrapes and questions: HOST:PORT, unix:PATH, or off (or nothing).
+    ///
+    /// /metrics, /healthz, /readyz, /debug/polls, /debug/pprof/ and a page at / that leads to them. It asks nobody who they
+    /// are: choose an address that only those who may look can reach.
+    #[arg(
+        long,
+        value_name = "PLACE",
+        default_value = "127.0.0.1:9088",
+        help_heading = "Telemetry"
+    )]
+    pub(crate) listen: Listen,
+
+    /// Namespaces that have metrics of their own, those with most sockets; all others are added up.
+    #[arg(long, value_name = "N", default_value = "10", value_parser = number::<u8>(0..=100), help_heading = "Telemetry")]
+    pub(crate) metrics_top_netns: u8,
+
+    /// Export what connections are like as metrics: states, round-trip times, retransmits, rates; for those who have no
+    /// table of rows. At most 132 series for each of --metrics-top-netns and one more.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", help_heading = "Telemetry")]
+    pub(crate) tcp_metrics: bool,
 
     /// How long a signal to stop leaves the destinations to deliver what they have.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = positive_duration, help_heading = "Other")]
@@ -123,6 +147,9 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) track: TrackArgs,
+
+    #[command(flatten)]
+    pub(crate) service: ServiceArgs,
 
     #[command(flatten)]
     pub(crate) kafka: KafkaArgs,
@@ -388,4 +415,18 @@ pub(crate) struct DecodeArgs {
 
     #[command(flatten)]
     pub(crate) file: FileArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// The command whose page it is.
+    #[arg(value_name = "COMMAND")]
+    pub(crate) page: Option<String>,
 }

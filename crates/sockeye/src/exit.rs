@@ -32,6 +32,16 @@ impl Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(message) | Self::Expression(message) => f.write_str(message),
+            Self::Help(help) => help.fmt(f),
+            Self::Runtime(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
 impl Failure {
     /// The same with the place where it is wrong.
     pub(crate) fn at(self, place: &str) -> Self {

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sockeye_pipeline::{Delivery, Queue, SendError, Sink};
+use sockeye_record::Encoding;
 
 /// The error that has ended a sink. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -64,6 +65,10 @@ impl Sink for Watched {
 
     fn end_of_poll(&mut self) -> io::Result<()> {
         self.fault.look_into(self.sink.end_of_poll())
+    }
+
+    fn encoding(&mut self, encoding: &Encoding) -> io::Result<()> {
+        self.fault.look_into(self.sink.encoding(encoding))
     }
 
     fn idle(&mut self) -> io::Result<()> {

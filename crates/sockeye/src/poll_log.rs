@@ -36,6 +36,7 @@ impl PollLog {
                 self.polled(parts);
             }
             Event::Dropped { sink, reason, rows } => self.dropped(sink, *reason, *rows),
+            Event::Begins { .. } => {}
             Event::Late { ticks } => {
                 if let Some(ticks) = self.late.add(*ticks) {
                     warn!(ticks, "polls take longer than the frequency; late ones are skipped");

@@ -1,4 +1,4 @@
-//! Signals: the first SIGTERM or SIGINT stops, a second one ends at once, SIGHUP reopens files.
+//! Signals: the first SIGTERM or SIGINT stops, a second one ends at once, SIGHUP reopens files and reloads.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,10 +12,13 @@ use signal_hook::{flag, low_level};
 use sockeye_pipeline::{Reopen, Stop};
 use tracing::info;
 
+use crate::reload::Requested;
+use crate::systemd;
+
 /// What SIGHUP does.
 pub(crate) enum Hangup {
-    /// Files are opened again: of a daemon.
-    Reopens(Vec<Reopen>),
+    /// Files are opened again, and the configuration is read again: of a daemon.
+    Reloads(Vec<Reopen>, Requested),
     /// What it does by itself, which is to end the process: of a command whose terminal has gone.
     Ends,
 }
@@ -26,20 +29,22 @@ pub(crate) fn serve(stop: &Stop, hangup: Hangup, flush: Duration) -> Result<()> 
     // A file at RLIMIT_FSIZE is as a full disk then: an error of the write, which is tried again.
     flag::register(SIGXFSZ, Arc::default()).context(REFUSED)?;
     let mut wanted = vec![SIGTERM, SIGINT];
-    if matches!(hangup, Hangup::Reopens(_)) {
+    if matches!(hangup, Hangup::Reloads(..)) {
         wanted.push(SIGHUP);
     }
     let mut signals = Signals::new(wanted).context(REFUSED)?;
     let stop = stop.clone();
     let serve = move || {
         for signal in &mut signals {
-            if let (SIGHUP, Hangup::Reopens(sinks)) = (signal, &hangup) {
+            if let (SIGHUP, Hangup::Reloads(sinks, configuration)) = (signal, &hangup) {
                 sinks.iter().for_each(Reopen::request);
+                configuration.request();
                 info!("SIGHUP: files are opened again");
                 continue;
             }
             stop.request();
             end_in_any_case(flush);
+            systemd::stopping(flush + GRACE);
             // Last, since it waits where nobody reads the log.
             info!(signal, "stopping; once more to end at once");
         }

@@ -20,8 +20,11 @@ use crate::cli_kafka::KafkaConnectionArgs;
 use crate::config::kafka::{Credentials, KafkaSpec};
 use crate::config::settings::{Closed, SinkSpec};
 use crate::config::values::{Dest, From};
+use crate::confine::Confinement;
 use crate::exit::Failure;
 use crate::fault::{Fault, Watched};
+use crate::observe::{self, ClientFigures, SinkView};
+use crate::renewed::Renewed;
 
 /// Everything that is needed to collect.
 pub(crate) struct Wired {
@@ -33,8 +36,12 @@ pub(crate) struct Wired {
     pub(crate) closed: Option<Arc<closed::Counters>>,
     /// What is remembered of sockets, where anything is.
     pub(crate) track: Option<Arc<Track>>,
+    /// What those need who go on after these sources.
+    pub(crate) handover: Handover,
     /// What it does less than it was asked to, for want of privileges: a line each.
     pub(crate) shortfalls: Vec<String>,
+    /// The destinations, for those who look.
+    pub(crate) views: Vec<SinkView>,
 }
 
 /// The sinks' threads.
@@ -47,10 +54,13 @@ struct Running {
 }
 
 /// What a sink has to say beside its ledger.
-type Notes = Option<Box<dyn Fn() -> String>>;
+type Notes = Option<Box<dyn Fn() -> String + Send>>;
 
-/// A sink that serves no queue yet, and what it has to say.
-type Opened = (Box<dyn Sink>, Notes);
+/// The same, in figures.
+type Client = Option<Box<dyn Fn() -> ClientFigures + Send + Sync>>;
+
+/// A sink that is open, and what it counts besides its ledger.
+type Open = (Box<dyn Sink>, Notes, Client);
 
 /// What has become of a sink.
 pub(crate) struct Ended {
@@ -88,126 +98,187 @@ pub(crate) fn encodings(specs: &[SinkSpec]) -> Vec<Encoding> {
     encodings
 }
 
-/// Opens the destinations and connects the source to them. `settings.encodings` are those of [`encodings`].
+/// The sources, open: what takes a privilege to open is, and no thread runs yet.
+pub(crate) struct Sources {
+    polls: SockDiag,
+    closed: Option<closed::Closed>,
+    /// What they do less than they were asked to.
+    shortfalls: Vec<String>,
+}
+
+/// What outlives a source.
+#[derive(Clone)]
+pub(crate) struct Handover {
+    closed: Option<closed::Handover>,
+    track: Option<Arc<Track>>,
+}
+
+impl Sources {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`]: closed sockets must be listened to, and can't be.
+    pub(crate) fn open(settings: Settings, closed: Closed) -> Result<Self, Failure> {
+        let polls = |settings| SockDiag::new(settings).context(NO_HOME);
+        let source = polls(settings.clone())?;
+        let (wanted, must) = match closed {
+            Closed::No => return Ok(Self { polls: source, closed: None, shortfalls: Vec::new() }),
+            Closed::IfPermitted(wanted) => (wanted, false),
+            Closed::Must(wanted) => (wanted, true),
+        };
+        match closed::Closed::new(&source, wanted) {
+            Ok(closed) => {
+                let shortfalls = closed.shortfalls().to_vec();
+                Ok(Self { polls: source, closed: Some(closed), shortfalls })
+            }
+            Err(error) if must => {
+                Err(Failure::usage(format!("--closed: {error}; allowed: auto, off")))
+            }
+            Err(error) => {
+                let shortfall = format!("closed sockets are not reported: {error}");
+                // Nothing is remembered for nobody.
+                let forgets = settings.track.is_some_and(|track| !track.deltas);
+                let polls =
+                    if forgets { polls(Settings { track: None, ..settings })? } else { source };
+                Ok(Self { polls, closed: None, shortfalls: vec![shortfall] })
+            }
+        }
+    }
+
+    /// Opens those that go on after others.
+    fn after(handover: &Handover, mut settings: Settings) -> Result<Self, Failure> {
+        settings.track = handover.track.as_ref().map(|track| track.settings());
+        let polls = SockDiag::after(settings, handover.track.clone()).context(NO_HOME)?;
+        let closed = handover.closed.as_ref().map(|it| closed::Closed::after(it, &polls));
+        Ok(Self { polls, closed, shortfalls: Vec::new() })
+    }
+
+    fn handover(&self) -> Handover {
+        let closed = self.closed.as_ref().map(closed::Closed::handover);
+        Handover { closed, track: self.polls.track() }
+    }
+
+    /// As the loop takes them. Polls go first: what they tell of a socket is there when its end is reported.
+    fn into_boxes(mut self) -> Vec<Box<dyn Source>> {
+        let scan = self.polls.scan_options();
+        if !scan.own_only {
+            let directories = scan.mount_dirs.clone();
+            self.polls.watch(directories);
+        }
+        let mut boxes: Vec<Box<dyn Source>> = vec![Box::new(self.polls)];
+        boxes.extend(self.closed.map(|closed| Box::new(closed) as Box<dyn Source>));
+        boxes
+    }
+}
+
+/// Opens the destinations, as confined, and connects the sources to them, which were opened for [`encodings`] of theirs.
 ///
 /// # Errors
 /// [`Failure::Usage`]: a destination can't be opened; nothing was started.
 pub(crate) fn wire_up(
-    settings: &Settings,
-    closed: Closed,
+    sources: Sources,
     specs: &[SinkSpec],
     when_full: WhenFull,
+    confinement: &Confinement,
     stop: &Stop,
 ) -> Result<Wired, Failure> {
-    let mut opened = Vec::new();
-    for spec in specs {
-        opened.push((spec, open(spec)?));
-    }
-    connect(settings, closed, opened, when_full, stop)
+    let served = confinement.open(|| {
+        // All of them, before any is served.
+        let opened = specs.iter().map(|spec| Ok((spec, open(spec)?)));
+        serve(opened.collect::<Result<_, Failure>>()?, when_full)
+    })?;
+    Ok(connect(sources, served, specs, stop))
 }
 
-/// Connects the source to one sink that is no destination. `settings.encodings` is that of `spec` alone.
-///
-/// # Errors
-/// [`Failure::Usage`]: closed sockets must be listened to, and can't be.
+/// Connects the sources to one sink that is no destination.
 pub(crate) fn wire_up_to(
     sink: Box<dyn Sink>,
     spec: &SinkSpec,
-    settings: &Settings,
-    closed: Closed,
+    sources: Sources,
     stop: &Stop,
 ) -> Result<Wired, Failure> {
     let when_full = WhenFull::Drop { patience: Duration::ZERO };
-    connect(settings, closed, vec![(spec, (sink, None))], when_full, stop)
+    let served = serve(vec![(spec, (sink, None, None))], when_full)?;
+    Ok(connect(sources, served, std::slice::from_ref(spec), stop))
 }
 
 fn connect(
-    settings: &Settings,
-    closed: Closed,
-    opened: Vec<(&SinkSpec, Opened)>,
-    when_full: WhenFull,
+    sources: Sources,
+    (sinks, views): (Sinks, Vec<SinkView>),
+    specs: &[SinkSpec],
     stop: &Stop,
-) -> Result<Wired, Failure> {
-    let collected = collected(settings, closed)?;
-    let mut lanes: Vec<Vec<Queue>> = settings.encodings.iter().map(|_| Vec::new()).collect();
-    let mut threads = Vec::new();
-    for (spec, (sink, notes)) in opened {
+) -> Wired {
+    Wired {
+        outlet: Outlet::new(sinks.lanes(&encodings(specs), specs), stop.clone()),
+        counters: sources.polls.counters(),
+        closed: sources.closed.as_ref().map(closed::Closed::counters),
+        track: sources.polls.track(),
+        handover: sources.handover(),
+        shortfalls: sources.shortfalls.clone(),
+        sources: sources.into_boxes(),
+        sinks,
+        views,
+    }
+}
+
+/// What to go on with after a change of the configuration.
+pub(crate) struct Rewired {
+    pub(crate) sources: Vec<Box<dyn Source>>,
+    pub(crate) outlet: Outlet,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// New sources in place of those that left `handover`, and the destinations that run, which hear of a new encoding before the
+/// first row in it. `specs` are theirs, in their order.
+pub(crate) fn rewire(
+    settings: Settings,
+    handover: &Handover,
+    specs: &[SinkSpec],
+    sinks: &Sinks,
+    stop: &Stop,
+) -> Result<Rewired, Failure> {
+    let outlet = Outlet::new(sinks.lanes(&settings.encodings, specs), stop.clone());
+    let sources = Sources::after(handover, settings)?;
+    for (sink, spec) in sinks.0.iter().zip(specs) {
+        sink.thread.queue().change_encoding(spec.encoding.clone());
+    }
+    let counters = sources.polls.counters();
+    Ok(Rewired { sources: sources.into_boxes(), outlet, counters })
+}
+
+/// Gives each destination a queue and a thread.
+fn serve(
+    opened: Vec<(&SinkSpec, Open)>,
+    when_full: WhenFull,
+) -> Result<(Sinks, Vec<SinkView>), Failure> {
+    let labels = observe::labels(opened.iter().map(|(spec, _)| spec.dest.kind()));
+    let (mut threads, mut views) = (Vec::new(), Vec::new());
+    for ((spec, (sink, notes, client)), label) in opened.into_iter().zip(labels) {
         let fault = Fault::default();
         let sink = Box::new(Watched::new(sink, fault.clone()));
         let queue = Queue::new(&spec.name(), QueueLimits { bytes: spec.queue_bytes, when_full });
-        let lane = settings.encodings.iter().position(|encoding| *encoding == spec.encoding);
-        if let Some(lane) = lane.and_then(|lane| lanes.get_mut(lane)) {
-            lane.push(queue.clone());
-        }
+        views.push(SinkView { label, queue: queue.clone(), client });
         let thread = SinkThread::spawn(queue, sink).context("no thread for a sink")?;
         threads.push(Running { thread, fault, notes });
     }
-    let Collected { polls, closed, shortfalls } = collected;
-    Ok(Wired {
-        counters: polls.counters(),
-        closed: closed.as_ref().map(closed::Closed::counters),
-        track: polls.track(),
-        shortfalls,
-        // Polls go first: what they tell of a socket is there when its end is reported.
-        sources: [
-            Some(Box::new(polls) as Box<dyn Source>),
-            closed.map(|it| Box::new(it) as Box<dyn Source>),
-        ]
-        .into_iter()
-        .flatten()
-        .collect(),
-        outlet: Outlet::new(lanes, stop.clone()),
-        sinks: Sinks(threads),
-    })
-}
-
-/// The sources, and what they do less than they were asked to.
-struct Collected {
-    polls: SockDiag,
-    closed: Option<closed::Closed>,
-    shortfalls: Vec<String>,
-}
-
-fn collected(settings: &Settings, closed: Closed) -> Result<Collected, Failure> {
-    let polls = |settings: Settings| -> Result<SockDiag, Failure> {
-        let (directories, own_only) = (settings.scan.mount_dirs.clone(), settings.scan.own_only);
-        let mut polls = SockDiag::new(settings)
-            .context("our own network namespace can't be read; is /proc mounted?")?;
-        if !own_only {
-            polls.watch(directories);
-        }
-        Ok(polls)
-    };
-    let source = polls(settings.clone())?;
-    let (wanted, must) = match closed {
-        Closed::No => {
-            return Ok(Collected { polls: source, closed: None, shortfalls: Vec::new() });
-        }
-        Closed::IfPermitted(wanted) => (wanted, false),
-        Closed::Must(wanted) => (wanted, true),
-    };
-    match closed::Closed::new(&source, wanted) {
-        Ok(closed) => {
-            let shortfalls = closed.shortfalls().to_vec();
-            Ok(Collected { polls: source, closed: Some(closed), shortfalls })
-        }
-        Err(error) if must => Err(Failure::usage(format!("--closed: {error}; allowed: auto, off"))),
-        Err(error) => {
-            let shortfall = format!("closed sockets are not reported: {error}");
-            // Nothing is remembered for nobody.
-            let forgets = settings.track.is_some_and(|track| !track.deltas);
-            let polls = if forgets {
-                drop(source);
-                polls(Settings { track: None, ..settings.clone() })?
-            } else {
-                source
-            };
-            Ok(Collected { polls, closed: None, shortfalls: vec![shortfall] })
-        }
-    }
+    Ok((Sinks(threads), views))
 }
 
 impl Sinks {
+    /// Their queues, by encoding.
+    fn lanes(&self, encodings: &[Encoding], specs: &[SinkSpec]) -> Vec<Vec<Queue>> {
+        let wanted = |encoding: &Encoding| {
+            let sinks = self.0.iter().zip(specs).filter(|(_, spec)| spec.encoding == *encoding);
+            sinks.map(|(sink, _)| sink.thread.queue().clone()).collect()
+        };
+        encodings.iter().map(wanted).collect()
+    }
+
+    /// Another patience of every queue.
+    pub(crate) fn set_patience(&self, patience: Duration) {
+        self.0.iter().for_each(|sink| sink.thread.queue().set_patience(patience));
+    }
+
     /// What SIGHUP asks of them.
     pub(crate) fn reopen(&self) -> Vec<Reopen> {
         self.0.iter().map(|sink| sink.thread.reopen()).collect()
@@ -234,12 +305,28 @@ impl Sinks {
     }
 }
 
-/// The sink, and what it has to say at the end.
-fn open(spec: &SinkSpec) -> Result<Opened, Failure> {
+/// The sink, and what it has to say.
+fn open(spec: &SinkSpec) -> Result<Open, Failure> {
     if let (Dest::Kafka(brokers), Some(kafka)) = (&spec.dest, &spec.kafka) {
         return open_kafka(brokers, kafka, spec);
     }
-    open_local(spec).map(|sink| (sink, None))
+    let sink = open_local(spec)?;
+    if !has_header(spec) {
+        return Ok((sink, None, None));
+    }
+    let spec = spec.clone();
+    let encoding = spec.encoding.clone();
+    let reopen = move |encoding: &Encoding| {
+        let spec = SinkSpec { encoding: encoding.clone(), ..spec.clone() };
+        open_local(&spec).map_err(|failure| failure.to_string())
+    };
+    Ok((Box::new(Renewed::new(sink, encoding, Box::new(reopen))), None, None))
+}
+
+/// Whether something stands in front of the rows that depends on the columns.
+fn has_header(spec: &SinkSpec) -> bool {
+    let tabular = matches!(spec.encoding.format, Format::Csv | Format::Tsv | Format::Table);
+    tabular && spec.dest != Dest::Null
 }
 
 fn open_local(spec: &SinkSpec) -> Result<Box<dyn Sink>, Failure> {
@@ -322,12 +409,8 @@ pub(crate) fn check_registry(url: &str) -> Result<(), &'static str> {
 }
 
 #[cfg(feature = "kafka")]
-fn open_kafka(
-    brokers: &str,
-    kafka: &KafkaSpec,
-    spec: &SinkSpec,
-) -> Result<(Box<dyn Sink>, Notes), Failure> {
-    use sockeye_sink::kafka::{KafkaSink, SchemaRegistry};
+fn open_kafka(brokers: &str, kafka: &KafkaSpec, spec: &SinkSpec) -> Result<Open, Failure> {
+    use sockeye_sink::kafka::{KafkaSink, SchemaRegistry, Trouble};
 
     let options = &kafka.options;
     let sink = KafkaSink::open(kafka_settings(brokers, kafka, spec.queue_bytes))
@@ -336,8 +419,19 @@ fn open_kafka(
         let registry = SchemaRegistry::parse(&registry.0).map_err(Failure::usage)?;
         registry.register(&options.topic.to_string()).context("no thread for the schema")?;
     }
-    let counters = sink.counters();
-    Ok((Box::new(sink), Some(Box::new(move || counters.to_string()))))
+    let (counters, also) = (sink.counters(), sink.counters());
+    let client = move || ClientFigures {
+        acknowledged: also.acknowledged(),
+        spooled: also.parked(),
+        spool_failures: also.spool_failures(),
+        spool_damaged_bytes: also.torn_bytes(),
+        producers: also.producers(),
+        troubles: Trouble::ALL
+            .iter()
+            .map(|trouble| (trouble.name(), also.troubles(*trouble)))
+            .collect(),
+    };
+    Ok((Box::new(sink), Some(Box::new(move || counters.to_string())), Some(Box::new(client))))
 }
 
 #[cfg(feature = "kafka")]
@@ -458,11 +552,7 @@ pub(crate) fn read_topic(
 }
 
 #[cfg(not(feature = "kafka"))]
-fn open_kafka(
-    _brokers: &str,
-    _kafka: &KafkaSpec,
-    spec: &SinkSpec,
-) -> Result<(Box<dyn Sink>, Notes), Failure> {
+fn open_kafka(_brokers: &str, _kafka: &KafkaSpec, spec: &SinkSpec) -> Result<Open, Failure> {
     // Its destination is refused when it is parsed.
     let _ = check_kafka();
     Err(Failure::usage(format!("{}: built without Kafka", spec.name())))
@@ -471,4 +561,5 @@ fn open_kafka(
 /// Words in the names of settings that hold a secret itself, not the name of a file.
 #[cfg(feature = "kafka")]
 const SECRETS: [&str; 5] = ["password", "passphrase", "secret", "pem", "jaas"];
+const NO_HOME: &str = "our own network namespace can't be read; is /proc mounted?";
 const FOR_EVER: Duration = Duration::from_hours(24 * 365);

@@ -125,6 +125,18 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("run", "file-rotate-age", "1", DURATION),
     ("run", "file-zstd", "yes", BOOL),
     ("run", "queue-bytes", "x", BYTES),
+    ("run", "log-format", "xml", "allowed: text, json"),
+    ("run", "log-to", "syslog", "allowed: auto, stderr, journald"),
+    ("run", "require", "some", "allowed: available, full"),
+    ("run", "drop-capabilities", "yes", BOOL),
+    ("run", "landlock", "yes", BOOL),
+    ("run", "seccomp", "yes", BOOL),
+    (
+        "run",
+        "memory-limit",
+        "0",
+        "allowed: a number of bytes above 0, such as 786432, 768KiB, 64MiB",
+    ),
     ("run", "log-level", "loud", "allowed: error, warn, info, debug, trace, off"),
     (
         "run",
@@ -283,11 +295,11 @@ fn what_is_no_option_and_no_command_is_named() {
         ),
         (
             &["watch"],
-            "unrecognized subcommand 'watch'; allowed: run, snapshot, closed, decode, consume, netns, doctor",
+            "unrecognized subcommand 'watch'; allowed: run, snapshot, closed, decode, consume, netns, doctor, check-config, completions, man",
         ),
         (
             &["help", "watch"],
-            "unrecognized subcommand 'watch'; allowed: run, snapshot, closed, decode, consume, netns, doctor",
+            "unrecognized subcommand 'watch'; allowed: run, snapshot, closed, decode, consume, netns, doctor, check-config, completions, man",
         ),
         (
             &["--jitter", "5", "run"],
@@ -664,6 +676,7 @@ fn no_option_is_missing_from_the_table_of_wrong_values() {
         "tag",
         "config",
         "print-config",
+        "print-default-config",
         // Looked at when there is a Kafka destination: see kafka_options.rs.
         "kafka-tls-ca",
         "kafka-tls-cert",

@@ -224,7 +224,7 @@ fn every_option_of_every_command_is_printed_and_taken_back() {
                 .any(|line| line.trim_start_matches("# ").starts_with(&format!("{option} = ")));
             assert_eq!(
                 shown,
-                !["config", "print-config"].contains(&option),
+                !["config", "print-config", "print-default-config"].contains(&option),
                 "{command_name} --{option}"
             );
         }

@@ -58,7 +58,21 @@ fn every_command_of_the_readme_exists_and_none_is_left_out() {
         .filter_map(|line| line.split_whitespace().next())
         .filter(|name| *name != "help")
         .collect();
-    assert_eq!(commands, ["run", "snapshot", "closed", "decode", "consume", "netns", "doctor"]);
+    assert_eq!(
+        commands,
+        [
+            "run",
+            "snapshot",
+            "closed",
+            "decode",
+            "consume",
+            "netns",
+            "doctor",
+            "check-config",
+            "completions",
+            "man",
+        ]
+    );
     let readme = file("README.md");
     for command in commands {
         assert!(readme.contains(&format!("| `sockeye {command}")), "{command}");
@@ -70,6 +84,7 @@ fn every_link_of_the_docs_leads_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for page in [
         "README.md",
+        "docs/install.md",
         "docs/operations.md",
         "docs/ARCHITECTURE.md",
         "docs/CHANGELOG.md",

@@ -41,7 +41,19 @@ marshal = \"jsonl\"
 /// The page as it should be.
 fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
-    for command in ["", "run", "snapshot", "closed", "decode", "consume", "netns", "doctor"] {
+    for command in [
+        "",
+        "run",
+        "snapshot",
+        "closed",
+        "decode",
+        "consume",
+        "netns",
+        "doctor",
+        "check-config",
+        "completions",
+        "man",
+    ] {
         let name = format!("sockeye {command}").trim_end().to_owned();
         let mut help = sockeye();
         help.args(name.split(' ').skip(1)).arg("--help").env("COLUMNS", "100");

@@ -1,12 +1,16 @@
 //! System calls: enter a network namespace, open a diag socket, hear of closed sockets, serve many through a ring, pin
 //! threads, read clocks and limits. The only unsafe code.
+//! System calls: enter a network namespace, open a diag socket, serve many through a ring, pin threads, read clocks and
+//! limits, give up privileges. The only unsafe code.
 
 #![allow(unsafe_code, reason = "this is the crate that may")]
 
 pub mod affinity;
+pub mod capabilities;
 pub mod clock;
 pub mod diag_socket;
 pub mod event_socket;
+pub mod landlock;
 pub mod limits;
 pub mod netns;
 pub mod ring;
@@ -14,6 +18,7 @@ mod ring_memory;
 mod ring_setup;
 mod ring_slots;
 pub mod route_socket;
+pub mod seccomp;
 
 pub use affinity::CpuList;
 pub use diag_socket::{DiagSocket, Received};

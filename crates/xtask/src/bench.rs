@@ -49,7 +49,7 @@ pub(crate) fn bench(root: &Path, arguments: &BenchArguments) -> Result<()> {
     prerequisites::provide(root)?;
     Programs::build(root)?;
     if root.join(dist::PROFILE).is_file() && arguments.wants("pgo") {
-        dist::dist(root)?;
+        dist::program(root)?;
     }
     bench_sandbox::run(root, "bench", &arguments.again())
 }

@@ -1,5 +1,5 @@
-//! `ci`: the one test command. What the tests need, everything that `quick` does, the tests that need root, and whether
-//! rows take more instructions than before.
+//! `ci`: the one test command. What the tests need, everything that `quick` does, the tests that need root, what is
+//! packaged, and whether rows take more instructions than before.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::leftovers::Before;
 use crate::steps::Steps;
-use crate::{cargo, instructions, pgo_stamp, prerequisites, quick, root_tests};
+use crate::{cargo, instructions, package, pgo_stamp, prerequisites, quick, root_tests};
 
 /// Runs every check and every test; what could not be run is no success.
 pub(crate) fn ci(root: &Path) -> Result<()> {
@@ -18,6 +18,7 @@ pub(crate) fn ci(root: &Path) -> Result<()> {
         let before = Before::now(&cargo::programs()?)?;
         quick::test(steps, root)?;
         steps.step("root tests", |tally| root_tests::run(root, tally))?;
+        package::check::steps(steps, root)?;
         steps.step("leftovers", |_| before.nothing_left(PATIENCE))?;
         steps.step("instructions", |_| instructions::instructions(root, false))?;
         steps.step("profile", |_| {

@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask quick|ci|gen|capture|kafka|layers|bench|instructions|pgo|dist`.
+//! Developer commands: `cargo xtask quick|ci|gen|capture|kafka|layers|bench|instructions|pgo|dist|package`.
 
 #![forbid(unsafe_code)]
 
@@ -31,6 +31,8 @@ mod layer_sources;
 mod layer_table;
 mod layers;
 mod leftovers;
+mod nix;
+mod package;
 mod pgo;
 mod pgo_stamp;
 mod prerequisites;
@@ -39,6 +41,8 @@ mod root_tests;
 mod rust_code;
 mod steps;
 mod tally;
+mod workflows;
+mod zig;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -89,8 +93,10 @@ enum Command {
     },
     /// Makes default.profdata: builds with counters, polls what `bench` polls, and merges.
     Pgo(pgo::PgoArguments),
-    /// Builds target/dist/sockeye with that profile.
-    Dist,
+    /// Builds target/dist/sockeye with that profile, static binaries, and their packages in target/packages.
+    Dist(dist::DistArguments),
+    /// Makes packages of a program that is built already.
+    Package(package::PackageArguments),
 }
 
 #[derive(Subcommand)]
@@ -129,6 +135,7 @@ fn run(command: Command) -> Result<()> {
         Command::Bench(arguments) => bench::bench(&root, &arguments),
         Command::Instructions { bless } => instructions::instructions(&root, bless),
         Command::Pgo(arguments) => pgo::pgo(&root, &arguments),
-        Command::Dist => dist::dist(&root),
+        Command::Dist(arguments) => dist::dist(&root, &arguments),
+        Command::Package(arguments) => package::package(&root, &arguments),
     }
 }

@@ -96,6 +96,11 @@ impl Complaints {
         }
     }
 
+    /// Whether no connection came about, or none that we may use, since the last acknowledgement.
+    pub(crate) fn is_away(&self) -> bool {
+        self.away
+    }
+
     fn warn(&mut self, trouble: Trouble, error: &str, rows: u64) {
         if is_about_connections(trouble) {
             self.away = true;

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode as Code;
-use sockeye_pipeline::{Delivery, DropReason, Queue, SendError, Sink};
+use sockeye_pipeline::{Delivery, DropReason, Link, Queue, SendError, Sink};
 use tracing::{info, warn};
 
 use crate::spool::{Found, Next, Place, Spool};
@@ -58,6 +58,7 @@ pub struct KafkaSink {
     /// What the spool had when it was opened, until the ledger knows.
     found: Found,
     queue: Option<Queue>,
+    link: Link,
     /// Nothing is produced before: an error that comes back at once is not to be repeated at once.
     hold_until: Option<Instant>,
     hold: Duration,
@@ -113,6 +114,7 @@ impl KafkaSink {
     }
 
     /// Appends a message to the spool; gives it back when the disk does not take it.
+    #[expect(clippy::result_large_err, reason = "it goes back to where it came from")]
     fn write_down(&mut self, mut message: Message) -> Result<Place, Message> {
         let Some(spool) = &mut self.spool else { return Err(message) };
         let Some(delivery) = message.delivery.take() else { return Err(message) };
@@ -146,6 +148,7 @@ impl KafkaSink {
         }
     }
 
+    #[expect(clippy::result_large_err, reason = "it goes back to where it came from")]
     fn park_all(&mut self) {
         let mut under_way = std::mem::take(&mut self.under_way);
         for number in under_way.not_on_disk() {
@@ -285,6 +288,9 @@ impl KafkaSink {
             }
         }
         self.complaints.client(errors, &self.counters);
+        if self.complaints.is_away() {
+            self.set_link(Link::Down);
+        }
         if let Some(error) = self.producer.client().fatal_error()
             && !self.is_held()
         {
@@ -301,6 +307,7 @@ impl KafkaSink {
         self.counters.acknowledge();
         self.complaints.works(self.queue.as_ref().map_or("kafka", Queue::name));
         (self.hold_until, self.hold) = (None, FIRST_HOLD);
+        self.set_link(Link::Up);
         if let Some(place) = message.place {
             self.spool_done(place, None);
         }
@@ -406,6 +413,14 @@ impl KafkaSink {
         }
     }
 
+    /// Told when it changes.
+    fn set_link(&mut self, link: Link) {
+        if self.link != link {
+            self.link = link;
+            self.queue.iter().for_each(|queue| queue.set_link(link));
+        }
+    }
+
     fn name(&self) -> &str {
         self.queue.as_ref().map_or("kafka", Queue::name)
     }
@@ -467,6 +482,7 @@ impl Sink for KafkaSink {
         }
         self.complaints.name(queue.name());
         self.queue = Some(queue.clone());
+        self.set_link(Link::Connecting);
     }
 
     fn send(&mut self, delivery: Delivery) -> Result<(), SendError> {

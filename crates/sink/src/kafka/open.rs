@@ -7,6 +7,7 @@ use std::{fs, io};
 
 use rdkafka::producer::BaseProducer;
 use rdkafka::util::get_rdkafka_version;
+use sockeye_pipeline::Link;
 
 use super::complaints::Complaints;
 use super::context::Context;
@@ -82,6 +83,7 @@ impl KafkaSink {
             spool,
             found,
             queue: None,
+            link: Link::default(),
             hold_until: None,
             hold: FIRST_HOLD,
             disk_until: None,

@@ -19,7 +19,7 @@ use crate::config::{Invocation, settings};
 use crate::exit::{Failure, Status, complain};
 use crate::privileges::Privileges;
 use crate::signals::{self, Hangup};
-use crate::wire_up;
+use crate::wire_up::{self, Sources};
 
 /// Prints until a signal, `--count`, `--duration` or the end of whoever reads. It polls as well, so that it knows how long
 /// connections have lived and whose they were.
@@ -45,7 +45,8 @@ pub(crate) fn run(arguments: &ClosedArgs, invocation: &Invocation) -> Result<Sta
         None => ClosedSink::lines(Line::new(EVERY)),
     };
     let sink = sink.ending_after(arguments.count, &stop, Arc::clone(&shown));
-    let wired = wire_up::wire_up_to(Box::new(sink), &spec, &source, closed, &stop)?;
+    let sources = Sources::open(source, closed)?;
+    let wired = wire_up::wire_up_to(Box::new(sink), &spec, sources, &stop)?;
     if let Some(shortfall) = privileges.shortfall().filter(|_| !collect_args.netns.own_netns_only) {
         complain(shortfall);
     }
@@ -57,8 +58,13 @@ pub(crate) fn run(arguments: &ClosedArgs, invocation: &Invocation) -> Result<Sta
         end_after(duration, &stop)?;
     }
     let schedule = Schedule::new(Instant::now(), EVERY, 0);
-    let collection =
-        Collection { sources: wired.sources, outlet: &wired.outlet, schedule, max_polls: 0 };
+    let collection = Collection {
+        sources: wired.sources,
+        outlet: &wired.outlet,
+        schedule,
+        max_polls: 0,
+        between: Box::new(|| None),
+    };
     collect(collection, &stop, |event| {
         if matches!(event, Event::Polled { .. }) {
             shown.polled();

@@ -1,12 +1,15 @@
 //! The commands, a file each.
 
+mod check_config;
 mod closed;
 mod closed_line;
 mod closed_sink;
+mod completions;
 mod consume;
 mod decode;
 mod doctor;
 mod doctor_cost;
+mod man;
 mod netns;
 mod run;
 mod snapshot;
@@ -29,6 +32,9 @@ pub(crate) fn run(invocation: &Invocation) -> Result<Status, Failure> {
         Command::Consume(arguments) => consume::run(arguments, invocation),
         Command::Netns(arguments) => netns::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
+        Command::CheckConfig(arguments) => check_config::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments),
+        Command::Man(arguments) => man::run(arguments),
     }
 }
 
@@ -39,6 +45,12 @@ pub(crate) fn print_config(invocation: &Invocation) -> Result<Status, Failure> {
     }
     invocation.filter()?;
     print(crate::config::print(invocation).as_bytes())?;
+    Ok(Status::Done)
+}
+
+/// `run --print-default-config`.
+pub(crate) fn print_default_config(invocation: &Invocation) -> Result<Status, Failure> {
+    print(crate::config::default_file(invocation).as_bytes())?;
     Ok(Status::Done)
 }
 

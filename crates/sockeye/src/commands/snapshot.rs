@@ -11,10 +11,11 @@ use crate::cli::SnapshotArgs;
 use crate::config::settings::{Closed, SinkSpec};
 use crate::config::values::Dest;
 use crate::config::{Invocation, settings};
+use crate::confine::Confinement;
 use crate::exit::{Failure, Status, complain};
 use crate::privileges::Privileges;
 use crate::signals::{self, Hangup};
-use crate::wire_up;
+use crate::wire_up::{self, Sources};
 
 /// One poll of everything to stdout. Nothing is dropped: the dump waits for a slow reader.
 pub(crate) fn run(arguments: &SnapshotArgs, invocation: &Invocation) -> Result<Status, Failure> {
@@ -38,7 +39,8 @@ pub(crate) fn run(arguments: &SnapshotArgs, invocation: &Invocation) -> Result<S
     if let Some(refused) = settings::probe_ring(&mut source) {
         complain(&refused);
     }
-    let wired = wire_up::wire_up(&source, Closed::No, &[spec], WhenFull::Wait, &stop)?;
+    let sources = Sources::open(source, Closed::No)?;
+    let wired = wire_up::wire_up(sources, &[spec], WhenFull::Wait, &Confinement::none(), &stop)?;
     let shortfall = privileges.shortfall().filter(|_| !collect_args.netns.own_netns_only);
     if let Some(shortfall) = shortfall {
         complain(shortfall);
@@ -46,8 +48,13 @@ pub(crate) fn run(arguments: &SnapshotArgs, invocation: &Invocation) -> Result<S
     signals::serve(&stop, Hangup::Ends, FLUSH)?;
     let mut incomplete = Vec::new();
     let schedule = Schedule::new(Instant::now(), Duration::from_secs(1), 0);
-    let collection =
-        Collection { sources: wired.sources, outlet: &wired.outlet, schedule, max_polls: 1 };
+    let collection = Collection {
+        sources: wired.sources,
+        outlet: &wired.outlet,
+        schedule,
+        max_polls: 1,
+        between: Box::new(|| None),
+    };
     let summary = collect(collection, &stop, |event| {
         if let Event::Polled { parts, .. } = event {
             incomplete

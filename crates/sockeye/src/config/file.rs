@@ -181,7 +181,7 @@ fn keys(definition: &ClapCommand) -> Vec<String> {
     keys
 }
 
-const SINK_KEYS: [&str; 8] = [
+pub(super) const SINK_KEYS: [&str; 8] = [
     "dest",
     "marshal",
     "columns",

@@ -57,6 +57,15 @@ pub(crate) fn spec(
             envelope.saturating_add(AROUND)
         )));
     }
+    check_key(&options, encoding)?;
+    let spool = spool(&options, envelope)?;
+    let sasl = credentials(&options.connection)?;
+    let hostname = run.collect.hostname.clone().unwrap_or_default();
+    Ok(KafkaSpec { options, sasl, hostname, spool, shutdown_timeout: run.shutdown_timeout })
+}
+
+/// Refuses a key that no column has.
+pub(crate) fn check_key(options: &KafkaArgs, encoding: &Encoding) -> Result<(), Failure> {
     let shows_netns = || {
         let netns = COLUMNS.iter().find(|column| column.name == "netns");
         netns.is_some_and(|netns| {
@@ -68,10 +77,7 @@ pub(crate) fn spec(
             "--kafka-key netns takes the key from a column that --columns leaves out; allowed: with the column netns",
         ));
     }
-    let spool = spool(&options, envelope)?;
-    let sasl = credentials(&options.connection)?;
-    let hostname = run.collect.hostname.clone().unwrap_or_default();
-    Ok(KafkaSpec { options, sasl, hostname, spool, shutdown_timeout: run.shutdown_timeout })
+    Ok(())
 }
 
 /// The folder of the topic's spool. Brokers may change their names; what waits there is for the topic.

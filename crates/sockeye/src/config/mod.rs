@@ -1,8 +1,13 @@
 //! Configuration: flag over environment over file over default, each value with where it came from.
 
+pub(crate) mod changes;
+mod checked;
+mod default_file;
 mod environment;
 mod file;
 pub(crate) mod kafka;
+#[cfg(test)]
+mod nix_options;
 mod print;
 pub(crate) mod settings;
 pub(crate) mod values;
@@ -17,6 +22,9 @@ use clap::{Arg, ArgMatches, Command as ClapCommand, CommandFactory, FromArgMatch
 use crate::cli::{Cli, Command};
 use crate::exit::Failure;
 
+pub(crate) use changes::Changes;
+pub(crate) use checked::Checked;
+pub(crate) use default_file::default_file;
 pub(crate) use file::{ConfigFile, SinkTable};
 pub(crate) use print::print;
 
@@ -57,7 +65,18 @@ impl Origin {
 impl Invocation {
     /// Whether `--print-config` was given.
     pub(crate) fn print_config(&self) -> bool {
-        self.matches.get_flag("print_config")
+        // Not every command has options that a file may set.
+        matches!(self.matches.try_get_one("print_config"), Ok(Some(true)))
+    }
+
+    /// The file, when there is one.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        config_file(&self.matches)
+    }
+
+    /// Whether `--print-default-config` was given.
+    pub(crate) fn print_default_config(&self) -> bool {
+        matches!(self.matches.try_get_one("print_default_config"), Ok(Some(true)))
     }
 
     /// Where an option's value came from.
@@ -124,10 +143,15 @@ pub(crate) fn load(arguments: &[OsString]) -> Result<Invocation, Failure> {
     Ok(invocation)
 }
 
-/// The path of the file, by flag or environment.
+/// The file that the environment names.
+pub(crate) fn file_of_environment() -> Option<PathBuf> {
+    environment::value("config").map(PathBuf::from)
+}
+
+/// The path of the file, by flag or environment; none for a command that takes none.
 fn config_file(given: &ArgMatches) -> Option<PathBuf> {
-    let flag = given.get_one::<PathBuf>("config").cloned();
-    flag.or_else(|| environment::value("config").map(PathBuf::from))
+    let flag = given.try_get_one::<PathBuf>("config").ok()?.cloned();
+    flag.or_else(file_of_environment)
 }
 
 /// The command line with more options of its subcommand: in front of those that are there, and of any `--`.
@@ -142,7 +166,7 @@ fn insert_behind(arguments: &[OsString], name: &str, added: Vec<OsString>) -> Ve
 
 /// Whether it is an option that the environment and a file may set.
 fn is_setting(argument: &Arg) -> bool {
-    let no_setting = ["config", "print_config", "help", "version"];
+    let no_setting = ["config", "print_config", "print_default_config", "help", "version"];
     argument.get_long().is_some() && !no_setting.contains(&argument.get_id().as_str())
 }
 
@@ -162,13 +186,14 @@ fn has_commas(argument: &Arg) -> bool {
 }
 
 /// The command line with what only the running host knows, and with what is the same for all commands.
-fn definition() -> ClapCommand {
+pub(crate) fn definition() -> ClapCommand {
     let hostname = nix::unistd::gethostname()
         .ok()
         .and_then(|name| name.into_string().ok())
         .unwrap_or_default();
     Cli::command().mut_subcommands(|subcommand| {
-        let subcommand = subcommand.after_help(AFTER_HELP);
+        let takes_file = subcommand.get_arguments().any(|argument| argument.get_id() == "config");
+        let subcommand = if takes_file { subcommand.after_help(AFTER_HELP) } else { subcommand };
         subcommand.mut_args(|argument| {
             let names = argument.get_value_names().into_iter().flatten();
             // A number below zero is a wrong value and not an unknown option.

@@ -47,7 +47,8 @@ pub(crate) fn print(invocation: &Invocation) -> String {
     lines
 }
 
-fn toml_value(text: &str) -> Value {
+/// A value as TOML has it: a number, a truth or text.
+pub(super) fn toml_value(text: &str) -> Value {
     match (text.parse::<i64>(), text.parse::<bool>()) {
         (Ok(number), _) if number.to_string() == text => Value::Integer(number),
         (_, Ok(flag)) => Value::Boolean(flag),

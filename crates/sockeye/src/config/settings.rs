@@ -82,6 +82,7 @@ pub(crate) fn source(
             recv_batch: collect.io_uring_recv_batch,
             cqe_batch: collect.io_uring_cqe_batch,
         }),
+        tcp_health: false,
         packet_bytes: in_memory(collect.packet_size),
         track: None,
     }
@@ -318,9 +319,13 @@ impl Invocation {
                 self.check_ring(&closed.collect)?;
                 self.check_threads(&closed.collect)
             }
-            Command::Decode(_) | Command::Consume(_) | Command::Netns(_) | Command::Doctor(_) => {
-                Ok(())
-            }
+            Command::Decode(_)
+            | Command::Consume(_)
+            | Command::Netns(_)
+            | Command::Doctor(_)
+            | Command::CheckConfig(_)
+            | Command::Completions(_)
+            | Command::Man(_) => Ok(()),
         }
     }
 

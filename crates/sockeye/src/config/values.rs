@@ -77,6 +77,19 @@ fn whole_path(path: &str) -> PathBuf {
     }
 }
 
+impl Dest {
+    /// What it is, without saying where.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::Null => "null",
+            Self::File(_) => "file",
+            Self::Kafka(_) => "kafka",
+        }
+    }
+}
+
 impl fmt::Display for Dest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -20,6 +20,8 @@ pub fn sockeye() -> Command {
         command.env_remove(name);
     }
     command.env("SOCKEYE_CLOSED", "off");
+    // Tests run at the same time, and there is one default port.
+    command.env("SOCKEYE_LISTEN", "off");
     command.stdin(Stdio::null());
     command
 }

@@ -53,7 +53,7 @@ impl Finder {
     }
 
     /// Looks when it is told to, and now and then, until nobody is left who could tell.
-    pub(super) fn run(mut self, wake: &Receiver<()>) {
+    pub(super) fn run(mut self, wake: &Receiver<()>) -> Asking {
         loop {
             let began = Instant::now();
             self.look();
@@ -62,9 +62,14 @@ impl Finder {
             std::thread::sleep((cost * REST).min(LONGEST_REST));
             match wake.recv_timeout(LOOK.max(cost * SHARE)) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => return self.asking,
             }
         }
+    }
+
+    /// Its socket, for another.
+    pub(super) fn into_asking(self) -> Asking {
+        self.asking
     }
 
     /// Looks for namespaces once.

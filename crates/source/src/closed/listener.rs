@@ -47,7 +47,8 @@ enum Left {
 
 impl Listener {
     /// Listens until the source ends.
-    pub(super) fn run(mut self) {
+    /// Gives back the socket, and what the kernel had lost.
+    pub(super) fn run(mut self) -> (EventSocket, u32) {
         let mut batch = EventBatch::new(BATCH);
         let mut rows = Rows::new(&self.shared.sockdiag.settings);
         let mut answered = 0;
@@ -73,7 +74,8 @@ impl Listener {
                 let _ = self.answered.try_send((answered, self.shared.counters.totals()));
             }
             if ending {
-                return self.count_lost();
+                self.count_lost();
+                return (self.socket, self.lost);
             }
             self.wait(rows.since());
         }

@@ -7,6 +7,7 @@
 //! requests; sockets of the kernel itself. A socket that was never connected, a listener among them, is no row.
 
 mod counters;
+mod ears;
 mod finder;
 mod hearing;
 mod ids;
@@ -19,4 +20,4 @@ mod source;
 
 pub use counters::{Counters, Totals};
 pub use settings::{ClosedError, Scope, Settings};
-pub use source::Closed;
+pub use source::{Closed, Handover};

@@ -13,7 +13,7 @@ use crate::track::Track;
 pub(super) struct Shared {
     pub(super) sockdiag: Arc<sockdiag::Shared>,
     pub(super) counters: Arc<Counters>,
-    hearing: Mutex<Hearing>,
+    hearing: Arc<Mutex<Hearing>>,
     /// The source is to end.
     pub(super) ending: AtomicBool,
     /// How often the rows were asked for.
@@ -21,11 +21,15 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(sockdiag: Arc<sockdiag::Shared>, hearing: Hearing) -> Self {
+    pub(super) fn new(
+        sockdiag: Arc<sockdiag::Shared>,
+        counters: Arc<Counters>,
+        hearing: Arc<Mutex<Hearing>>,
+    ) -> Self {
         Self {
             sockdiag,
-            counters: Arc::default(),
-            hearing: Mutex::new(hearing),
+            counters,
+            hearing,
             ending: AtomicBool::new(false),
             asked: AtomicU64::new(0),
         }
@@ -33,6 +37,11 @@ impl Shared {
 
     pub(super) fn hearing(&self) -> MutexGuard<'_, Hearing> {
         self.hearing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For whoever listens next.
+    pub(super) fn hearing_of_all(&self) -> Arc<Mutex<Hearing>> {
+        Arc::clone(&self.hearing)
     }
 
     pub(super) fn track(&self) -> Option<&Arc<Track>> {

@@ -2,8 +2,8 @@
 
 use std::io::{self, PipeWriter, Write as _};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -15,28 +15,39 @@ use sockeye_sys::EventSocket;
 use tracing::warn;
 
 use super::counters::{Counters, Totals};
+use super::ears::{Ears, Open};
 use super::finder::Finder;
 use super::hearing::{Asking, Hearing};
 use super::listener::Listener;
 use super::settings::{ClosedError, Scope, Settings};
 use super::shared::Shared;
-use crate::sockdiag::SockDiag;
+use crate::sockdiag::{self, SockDiag};
 
 /// One row for each connection that closes, in every namespace that is found, by one socket in our own.
 pub struct Closed {
-    shared: Arc<Shared>,
+    sockdiag: Arc<sockdiag::Shared>,
+    counters: Arc<Counters>,
     settings: Settings,
     shortfalls: Vec<String>,
-    /// Until it starts.
-    waiting: Option<(EventSocket, Finder)>,
+    /// Sockets, while it does not run.
+    ears: Ears,
     running: Option<Running>,
     /// What was counted when it last reported.
     reported: Totals,
 }
 
+/// What is needed to go on after a source.
+#[derive(Debug, Clone)]
+pub struct Handover {
+    ears: Ears,
+    counters: Arc<Counters>,
+    settings: Settings,
+}
+
 struct Running {
-    listener: JoinHandle<()>,
-    finder: JoinHandle<()>,
+    shared: Arc<Shared>,
+    listener: JoinHandle<(EventSocket, u32)>,
+    finder: JoinHandle<Asking>,
     watcher: Option<Watcher>,
     wake: PipeWriter,
     find: Sender<()>,
@@ -76,17 +87,34 @@ impl Closed {
                  missing, and net.core.rmem_max allows no more"
             ));
         }
-        let hearing = Hearing::new().map_err(ClosedError::Start)?;
+        let hearing = Arc::new(Mutex::new(Hearing::new().map_err(ClosedError::Start)?));
         let asking = Asking::new().map_err(ClosedError::Start)?;
-        let own_only = settings.scope == Scope::Own;
-        let scanner = Scanner::new(ScanOptions { own_only, ..sockdiag.settings.scan.clone() });
-        let shared = Arc::new(Shared::new(sockdiag, hearing));
-        let mut finder = Finder::new(Arc::clone(&shared), asking, scanner, own_only);
+        let counters = Arc::new(Counters::default());
+        let shared =
+            Shared::new(Arc::clone(&sockdiag), Arc::clone(&counters), Arc::clone(&hearing));
+        let mut finder = finder(Arc::new(shared), asking, settings.scope);
         finder.look();
         shortfalls.extend(finder.shortfall());
-        let waiting = Some((socket, finder));
+        let asking = finder.into_asking();
+        let ears = Ears::default();
+        ears.leave(Open { socket, asking, hearing, counters: Arc::clone(&counters), lost: 0 });
         let reported = Totals::default();
-        Ok(Self { shared, settings, shortfalls, waiting, running: None, reported })
+        Ok(Self { sockdiag, counters, settings, shortfalls, ears, running: None, reported })
+    }
+
+    /// The one that goes on with the sockets of another when that has finished, as of another `sockdiag`, which is to remember
+    /// what the other's did.
+    pub fn after(handover: &Handover, sockdiag: &SockDiag) -> Self {
+        let Handover { ears, counters, settings } = handover.clone();
+        let reported = counters.totals();
+        let sockdiag = Arc::clone(sockdiag.shared());
+        Self { sockdiag, counters, settings, shortfalls: Vec::new(), ears, running: None, reported }
+    }
+
+    /// What is needed to go on after this one.
+    pub fn handover(&self) -> Handover {
+        let (ears, counters) = (self.ears.clone(), Arc::clone(&self.counters));
+        Handover { ears, counters, settings: self.settings }
     }
 
     /// What it does less than it was asked to, and the capability that is missing for it.
@@ -96,26 +124,29 @@ impl Closed {
 
     /// What it counts. Shared: they can be read while it listens.
     pub fn counters(&self) -> Arc<Counters> {
-        Arc::clone(&self.shared.counters)
+        Arc::clone(&self.counters)
     }
 
     fn run(&mut self, outlet: &Outlet) -> io::Result<Running> {
-        let Some((socket, finder)) = self.waiting.take() else {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        };
+        let Open { socket, asking, hearing, counters, lost } =
+            self.ears.take().ok_or(io::ErrorKind::NotConnected)?;
+        let shared = Arc::new(Shared::new(Arc::clone(&self.sockdiag), counters, hearing));
+        let mut finder = finder(Arc::clone(&shared), asking, self.settings.scope);
+        // What was found before may have been found for another filter.
+        finder.look();
         let (woken, wake) = io::pipe()?;
         let (find, found) = bounded(1);
         let (answer, answered) = bounded(1);
         let listener = Listener {
-            news: self.shared.hearing().socket(),
-            shared: Arc::clone(&self.shared),
+            news: shared.hearing().socket(),
+            shared: Arc::clone(&shared),
             socket,
             woken,
             answered: answer,
             find: find.clone(),
             outlet: outlet.clone(),
             flush_every: self.settings.flush_every,
-            lost: 0,
+            lost,
         };
         let listener = thread::Builder::new()
             .name("closed".into())
@@ -126,7 +157,7 @@ impl Closed {
             .stack_size(STACK_BYTES)
             .spawn(move || finder.run(&found))?;
         let watcher = self.watcher(&find);
-        Ok(Running { listener, finder, watcher, wake, find, answered })
+        Ok(Running { shared, listener, finder, watcher, wake, find, answered })
     }
 
     /// Wakes the finder when a namespace is mounted.
@@ -134,7 +165,7 @@ impl Closed {
         if self.settings.scope == Scope::Own {
             return None;
         }
-        let directories: Vec<PathBuf> = self.shared.sockdiag.settings.scan.mount_dirs.clone();
+        let directories: Vec<PathBuf> = self.sockdiag.settings.scan.mount_dirs.clone();
         let find = find.clone();
         let wake = move || {
             // Full: it is woken already.
@@ -149,7 +180,7 @@ impl Closed {
     /// Waits until what was told of before is sent; what was counted by then, unless it takes too long.
     fn gather(&mut self) -> Option<Totals> {
         let running = self.running.as_mut()?;
-        let number = self.shared.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        let number = running.shared.asked.fetch_add(1, Ordering::AcqRel) + 1;
         let deadline = Instant::now() + PATIENCE;
         running.wake();
         while let Ok((answered, totals)) = running.answered.recv_deadline(deadline) {
@@ -197,26 +228,38 @@ impl Source for Closed {
 
     fn finish(&mut self, _outlet: &Outlet) {
         let Some(mut running) = self.running.take() else { return };
-        self.shared.ending.store(true, Ordering::Release);
-        running.wake();
-        let Running { listener, finder, watcher, wake, find, .. } = running;
+        running.end();
+        let Running { shared, listener, finder, watcher, wake, find, .. } = running;
         // The listener reads what is left. A panic of a thread has ended the process.
-        let _ = listener.join();
+        let heard = listener.join();
         drop((watcher, wake, find));
-        let _ = finder.join();
+        if let (Ok((socket, lost)), Ok(asking)) = (heard, finder.join()) {
+            let (hearing, counters) = (shared.hearing_of_all(), Arc::clone(&self.counters));
+            self.ears.leave(Open { socket, asking, hearing, counters, lost });
+        }
     }
 }
 
 impl Drop for Closed {
     fn drop(&mut self) {
         if let Some(mut running) = self.running.take() {
-            self.shared.ending.store(true, Ordering::Release);
-            running.wake();
+            running.end();
         }
     }
 }
 
+fn finder(shared: Arc<Shared>, asking: Asking, scope: Scope) -> Finder {
+    let own_only = scope == Scope::Own;
+    let options = ScanOptions { own_only, ..shared.sockdiag.settings.scan.clone() };
+    Finder::new(shared, asking, Scanner::new(options), own_only)
+}
+
 impl Running {
+    fn end(&mut self) {
+        self.shared.ending.store(true, Ordering::Release);
+        self.wake();
+    }
+
     fn wake(&mut self) {
         // It ends only when it is told to.
         let _ = self.wake.write(&[0]);

@@ -27,6 +27,8 @@ pub(crate) struct Progress {
     layouts: Layouts,
     /// What it has seen; `took` is left to whoever has the clock.
     pub(crate) stats: DumpStats,
+    /// The longest `tcp_info`.
+    pub(crate) tcp_info_bytes: usize,
 }
 
 /// What ends an exchange.
@@ -47,13 +49,21 @@ impl Progress {
             expected: Expected::Done,
             layouts: Layouts::new(wanted),
             stats: EMPTY,
+            tcp_info_bytes: 0,
         }
     }
 
     /// So many lookups, numbered from `first_seq`.
     pub(crate) fn lookups(port_id: u32, first_seq: u32, asked: u32, wanted: AttrSet) -> Self {
         let expected = Expected::Replies { asked, left: asked };
-        Self { port_id, first_seq, expected, layouts: Layouts::new(wanted), stats: EMPTY }
+        Self {
+            port_id,
+            first_seq,
+            expected,
+            layouts: Layouts::new(wanted),
+            stats: EMPTY,
+            tcp_info_bytes: 0,
+        }
     }
 
     /// Takes what one receive brought, and gives every socket in it, with the message's payload, to `row`.
@@ -183,8 +193,10 @@ impl Progress {
             Ok(socket) => {
                 self.stats.sockets += 1;
                 self.stats.unknown_attributes += u64::from(socket.unknown_attributes());
-                self.stats.long_tcp_info +=
-                    u64::from(socket.info().is_some_and(|info| info.unknown_bytes() > 0));
+                if let Some(info) = socket.info() {
+                    self.stats.long_tcp_info += u64::from(info.unknown_bytes() > 0);
+                    self.tcp_info_bytes = self.tcp_info_bytes.max(info.delivered_bytes());
+                }
                 row(&socket, payload);
             }
             Err(_) => self.malformed(),

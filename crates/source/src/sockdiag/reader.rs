@@ -141,7 +141,13 @@ impl Drop for ReaderThread {
 }
 
 impl Shared {
-    pub(crate) fn new(settings: Settings, home: NetnsFd, concurrent: usize) -> Self {
+    /// `track`: what was remembered of sockets before, to go on with.
+    pub(crate) fn new(
+        settings: Settings,
+        home: NetnsFd,
+        concurrent: usize,
+        track: Option<Arc<Track>>,
+    ) -> Self {
         let most = settings.max_threads.max(1);
         let readers = match settings.io_uring {
             Some(_) => ring_reader::ring_threads(&settings),
@@ -149,9 +155,10 @@ impl Shared {
         };
         Self {
             wanted: settings.useful_attrs(),
-            track: settings
-                .track
-                .map(|track| Arc::new(Track::new(track, CONNECTED.is_within(settings.states)))),
+            track: settings.track.map(|wanted| {
+                let new = || Arc::new(Track::new(wanted, CONNECTED.is_within(settings.states)));
+                track.unwrap_or_else(new)
+            }),
             kits: Kits::new(&settings, readers),
             settings,
             counters: Arc::default(),
@@ -264,6 +271,7 @@ impl Shared {
             (rows.nsid, rows.deltas) = (table.nsid(), track.deltas());
             rows.table = Some(table);
         }
+        rows.health = self.settings.tcp_health.then(Box::default);
         rows.fd = look.socket.as_ref().and_then(|fd| fd.as_raw_fd().try_into().ok()).unwrap_or(0);
         let part = match part {
             Some(part) => Some(part),
@@ -341,8 +349,8 @@ impl Shared {
 
     /// Publishes what a reading has seen.
     pub(crate) fn finish(&self, reading: Reading, errand: Errand) -> (Finished, Vec<u8>) {
-        let read = reading.finish();
-        self.counters.read(&read);
+        let mut read = reading.finish();
+        self.counters.read(&mut read);
         let Errand { netns, done, leads, .. } = errand;
         let Read { report, plan, memory, kept, .. } = read;
         (Finished { done: Done { netns, report, plan, memory, leads }, to: done }, kept)

@@ -54,6 +54,7 @@ impl Readers {
     pub(crate) fn reconcile(&mut self, scan: &Scan) {
         let before = self.known.iter().map(|(id, known)| (*id, known.netns.clone())).collect();
         let Changes { appeared, gone, renamed, kept } = reconcile(&before, scan);
+        self.shared.counters.changed(appeared.len(), gone.len());
         for netns in &appeared {
             debug!(netns = %netns.id, name = %netns.name, "namespace appeared");
         }
@@ -224,6 +225,7 @@ mod tests {
             split_from: SPLIT_FROM,
             max_threads,
             io_uring: None,
+            tcp_health: false,
             packet_bytes: 32_768,
             track: None,
         };

@@ -12,6 +12,7 @@ use sockeye_wire::request::Part;
 use sockeye_wire::{AttrSet, Request, SocketKey, StateSet};
 
 use super::dump::{DumpStats, Got};
+use super::health::TcpHealth;
 use super::kept::{Kept, in_use, is_connection};
 use super::kit::Lanes;
 use super::look::Look;
@@ -54,6 +55,8 @@ pub(crate) struct Reading {
     request: Vec<u8>,
     progress: Progress,
     total: DumpStats,
+    /// The longest `tcp_info`.
+    tcp_info_bytes: usize,
     began: Instant,
     walk_began: Instant,
 }
@@ -82,6 +85,10 @@ pub(crate) struct Read {
     pub(crate) differences: Option<u64>,
     pub(crate) memory: Memory,
     pub(crate) kept: Vec<u8>,
+    /// The longest `tcp_info`.
+    pub(crate) tcp_info_bytes: usize,
+    /// What the sockets are like, where that is wanted.
+    pub(crate) health: Option<Box<TcpHealth>>,
 }
 
 /// Where rows go.
@@ -126,6 +133,7 @@ impl Reading {
             request: Vec::new(),
             progress: Progress::dump(port_id, 0, shared.wanted),
             total: EMPTY,
+            tcp_info_bytes: 0,
             began: now,
             walk_began: now,
         };
@@ -270,7 +278,8 @@ impl Reading {
     /// What has become of it.
     pub(crate) fn finish(self) -> Read {
         let stats = DumpStats { took: self.began.elapsed(), ..self.total };
-        let Self { rows, plan, differences, memory, kept, .. } = self;
+        let Self { rows, plan, differences, memory, kept, tcp_info_bytes, .. } = self;
+        let health = rows.health;
         let report = PartReport {
             part: rows.name,
             plan: plan.name(),
@@ -280,7 +289,8 @@ impl Reading {
             took: stats.took,
             completeness: stats.completeness,
         };
-        Read { report, stats, plan, differences, memory, kept: kept.into_bytes() }
+        let kept = kept.into_bytes();
+        Read { report, stats, plan, differences, memory, kept, tcp_info_bytes, health }
     }
 
     fn ask_for_known(&mut self, from: usize) {
@@ -491,6 +501,7 @@ impl Reading {
 
     fn add_up(&mut self) {
         let seen = std::mem::replace(&mut self.progress.stats, EMPTY);
+        self.tcp_info_bytes = self.tcp_info_bytes.max(self.progress.tcp_info_bytes);
         self.total.chunks += seen.chunks;
         self.total.bytes += seen.bytes;
         self.total.sockets += seen.sockets;

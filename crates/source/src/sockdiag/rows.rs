@@ -10,6 +10,7 @@ use sockeye_record::{DAEMON_VERSION, DumpContext, Envelope, POLL, SCHEMA_VERSION
 use sockeye_sys::clock;
 use sockeye_wire::{InetDiag, StateSet, tcp_state};
 
+use super::health::TcpHealth;
 use super::kit::Lanes;
 use super::sample::Modulus;
 use super::settings::Host;
@@ -59,6 +60,8 @@ pub(crate) struct Rows {
     pub(crate) seen: u64,
     /// Those of them that are rows.
     pub(crate) sent: u64,
+    /// What they are like, where that is wanted.
+    pub(crate) health: Option<Box<TcpHealth>>,
 }
 
 impl Rows {
@@ -84,6 +87,7 @@ impl Rows {
             requested: (0, 0),
             seen: 0,
             sent: 0,
+            health: None,
         }
     }
 
@@ -130,6 +134,9 @@ impl Rows {
     #[inline]
     pub(crate) fn push(&mut self, diag: &InetDiag<'_>, lanes: &mut Lanes, to: &impl Ship) {
         self.seen += 1;
+        if let Some(health) = &mut self.health {
+            health.see(diag);
+        }
         if self.modulus.keeps(diag.cookie()) {
             let row = self.row(diag);
             lanes.push(&row, to);
@@ -149,6 +156,9 @@ impl Rows {
         chunk: &Chunk<'_>,
         to: &impl Ship,
     ) {
+        if let Some(health) = &mut self.health {
+            health.see(diag);
+        }
         if !self.modulus.keeps(diag.cookie()) {
             self.seen += 1;
             return;

@@ -49,6 +49,8 @@ pub struct Settings {
     pub max_threads: usize,
     /// Read through rings, a few threads for all namespaces; `None`: by blocking receives.
     pub io_uring: Option<IoUring>,
+    /// Count what connections are like, by namespace.
+    pub tcp_health: bool,
     /// Bytes of a receive buffer. The kernel fills at most 32 KiB a message.
     pub packet_bytes: usize,
     /// What is remembered of sockets from one poll to the next; `None`: nothing.
@@ -86,15 +88,16 @@ pub struct Host {
 
 impl Settings {
     /// The attributes that are worth asking for: those wanted that some column shows, those that the filter looks at, and
-    /// the counters where sockets are remembered.
-    pub(crate) fn useful_attrs(&self) -> AttrSet {
+    /// the counters where sockets are remembered or counted.
+    pub fn useful_attrs(&self) -> AttrSet {
         let shown = self.encodings.iter().map(|encoding| match &encoding.columns {
             Some(columns) => columns.attrs(),
             None => AttrSet::ALL,
         });
         let shown = self.attrs.intersection(shown.fold(AttrSet::NONE, AttrSet::union));
         // Without counters there is nothing to tell by what a socket was before.
-        let shown = if self.track.is_some() { shown.union(AttrSet::of(nr::INFO)) } else { shown };
+        let counted = self.track.is_some() || self.tcp_health;
+        let shown = if counted { shown.union(AttrSet::of(nr::INFO)) } else { shown };
         self.filter.as_ref().map_or(shown, |filter| shown.union(filter.attrs()))
     }
 }

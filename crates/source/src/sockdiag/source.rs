@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
-use sockeye_netns::{Scanner, Watcher};
+use sockeye_netns::{ScanOptions, Scanner, Watcher};
 use sockeye_pipeline::{Completeness, Outlet, PartReport, Source, Stop};
 use sockeye_sys::netns::{NetnsFd, NetnsId, OpenError};
 use tracing::warn;
@@ -39,9 +39,18 @@ impl SockDiag {
     /// # Errors
     /// [`OpenError`]: without `/proc` nothing can be found.
     pub fn new(settings: Settings) -> Result<Self, OpenError> {
+        Self::after(settings, None)
+    }
+
+    /// The same for whoever goes on where another has ended: `track` is what that one remembered of sockets, so that
+    /// differences go on. The settings of what is remembered are the other's.
+    ///
+    /// # Errors
+    /// [`OpenError`]: without `/proc` nothing can be found.
+    pub fn after(settings: Settings, track: Option<Arc<Track>>) -> Result<Self, OpenError> {
         let home = NetnsFd::open("/proc/thread-self/ns/net")?;
         let scanner = Scanner::new(settings.scan.clone());
-        let shared = Arc::new(Shared::new(settings, home, processors()));
+        let shared = Arc::new(Shared::new(settings, home, processors(), track));
         let readers = Readers::new(Arc::clone(&shared));
         let state = State { scanner, readers, warned_incomplete: false };
         Ok(Self { state: Arc::new(Mutex::new(state)), shared, watcher: None })
@@ -57,6 +66,11 @@ impl SockDiag {
             Ok(watcher) => self.watcher = Some(watcher),
             Err(error) => warn!(%error, "namespaces are looked for at polls only"),
         }
+    }
+
+    /// Where it looks for namespaces.
+    pub fn scan_options(&self) -> ScanOptions {
+        self.shared.settings.scan.clone()
     }
 
     /// What the source counts. Shared: they can be read while it polls.
@@ -133,8 +147,9 @@ impl Source for SockDiag {
 
 impl State {
     fn refresh(&mut self, counters: &Counters) {
+        let began = Instant::now();
         let scan = self.scanner.scan();
-        counters.scanned(&scan);
+        counters.scanned(&scan, began.elapsed());
         if let Some(errno) = scan.incomplete
             && !self.warned_incomplete
         {

@@ -64,6 +64,11 @@ impl Track {
         self.counters.totals(self.budget.taken(), self.budget.limit())
     }
 
+    /// What it was told at start.
+    pub fn settings(&self) -> TrackSettings {
+        TrackSettings { bytes: self.budget.limit(), deltas: self.deltas }
+    }
+
     /// Whether rows have deltas.
     pub(crate) fn deltas(&self) -> bool {
         self.deltas

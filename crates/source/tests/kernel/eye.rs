@@ -61,6 +61,7 @@ pub(crate) fn settings() -> Settings {
         split_from: 1,
         max_threads: 64,
         io_uring: None,
+        tcp_health: false,
         packet_bytes: 32_768,
         track: None,
     }
@@ -141,7 +142,7 @@ pub(crate) fn envelopes(queue: &Queue) -> Vec<Vec<u8>> {
                 envelopes.push(delivery.bytes().to_vec());
                 delivery.delivered();
             }
-            Take::EndOfPoll => {}
+            Take::EndOfPoll | Take::Encoding(_) => {}
             _ => return envelopes,
         }
     }

@@ -1,0 +1,4 @@
+# pkgs.sockeye
+final: _: {
+  sockeye = final.callPackage ./package.nix { };
+}
