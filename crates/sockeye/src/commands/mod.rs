@@ -9,6 +9,7 @@ mod consume;
 mod decode;
 mod doctor;
 mod doctor_cost;
+mod last_words;
 mod man;
 mod netns;
 mod run;

@@ -6,27 +6,27 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use sockeye_filter::Filter;
-use sockeye_pipeline::{Change, Collection, Event, Schedule, Stop, Summary, WhenFull, collect};
-use sockeye_source::closed;
-use sockeye_source::sockdiag::{Counters, Settings, Totals};
+use sockeye_pipeline::{Change, Collection, Schedule, Stop, WhenFull, collect};
+use sockeye_source::sockdiag::{Counters, Settings};
 use sockeye_telemetry::endpoint::{Bound, Endpoint, Limits};
 use sockeye_telemetry::logging::{self, Log};
 use sockeye_wire::AttrSet;
 use tracing::{error, info, warn};
 
+use super::last_words::LastWords;
 use crate::cli::RunArgs;
 use crate::cli_service::Requirement;
 use crate::config::settings::SinkSpec;
 use crate::config::{Checked, Invocation, settings};
 use crate::confine::confine;
-use crate::exit::{Failure, Status, complain};
+use crate::exit::{Failure, Status};
 use crate::observe::{Observer, Observes};
 use crate::poll_log::PollLog;
 use crate::privileges::{Privileges, Wanted};
 use crate::reload::{Reload, Reloaded, Requested, patience};
 use crate::signals::{self, Hangup};
 use crate::systemd::{self, Systemd};
-use crate::wire_up::{self, Ended, Handover, Sinks, Sources};
+use crate::wire_up::{self, Handover, Sinks, Sources};
 
 /// Polls until a signal, `--max-loops`, or the end of the last sink; then flushes and prints the ledger.
 /// [`Status::Incomplete`] when a sink has ended by an error.
@@ -63,6 +63,8 @@ pub(crate) fn run(arguments: &RunArgs, invocation: &Invocation) -> Result<Status
     let observer = Observer::new(Observes {
         outlet: wired.outlet.clone(),
         counters: Arc::clone(&wired.counters),
+        closed: wired.closed.clone(),
+        track: wired.track.clone(),
         sinks: wired.views,
         stop: stop.clone(),
         frequency: arguments.frequency,
@@ -75,10 +77,8 @@ pub(crate) fn run(arguments: &RunArgs, invocation: &Invocation) -> Result<Status
     let requested = Requested::default();
     signals::serve(&stop, Hangup::Reloads(wired.sinks.reopen(), requested.clone()), shutdown)?;
     let unseen = privileges.shortfall().filter(|_| !arguments.collect.netns.own_netns_only);
-    for shortfall in [unseen, wanted.shortfall(privileges)].into_iter().flatten() {
-        warn!("{shortfall}");
-    }
-    for shortfall in &wired.shortfalls {
+    let shortfalls = [unseen, wanted.shortfall(privileges)].into_iter().flatten();
+    for shortfall in shortfalls.chain(wired.shortfalls.iter().map(String::as_str)) {
         warn!("{shortfall}");
     }
     confinement.tell();
@@ -110,40 +110,19 @@ pub(crate) fn run(arguments: &RunArgs, invocation: &Invocation) -> Result<Status
             between.look(&wired.sinks, &observer, &stop)
         }),
     };
-    let mut closed_rows = 0;
+    let mut last_words = LastWords::new(lines.is_plain(), wired.closed, wired.track);
     let summary = collect(collection, &stop, |event| {
-        if let Event::Polled { parts, .. } = &event {
-            let closed = parts.iter().filter(|part| &*part.part == CLOSED_PART);
-            closed_rows += closed.map(|part| part.rows).sum::<u64>();
-        }
         observer.event(&event);
         systemd.borrow_mut().event(&event);
         log.event(&event);
+        last_words.event(&event);
     });
     if !stop.requested() {
         systemd::stopping(shutdown);
     }
     let ended = wired.sinks.finish(&stop, shutdown);
     lines.tell_suppressed();
-    // Closed sockets of the time after the last poll are in no report.
-    let ends = wired.closed.map(|counters| counters.totals());
-    let rows = summary.rows - closed_rows + ends.map_or(0, |totals| totals.rows);
-    let track = wired.track.map(|track| track.totals());
-    let odd = [
-        odd(&between.counters),
-        ends.and_then(|totals| totals.odd()),
-        track.and_then(|totals| totals.odd()),
-    ];
-    let closed = ends.map(|ends| {
-        let closed::Totals { rows, joined, lost, .. } = ends;
-        let (sockets, bytes) = track.map_or((0, 0), |totals| (totals.entries, totals.bytes));
-        format!(
-            "closed sockets: {rows} rows, {joined} of them seen by a poll, {lost} lost; \
-             {sockets} sockets remembered in {bytes} bytes"
-        )
-    });
-    let said = odd.into_iter().flatten().chain(closed);
-    tell_the_end(&Summary { rows, ..summary }, said, &ended, lines.is_plain());
+    last_words.say_all(&summary, &between.counters, &ended);
     Ok(if ended.iter().all(|sink| sink.fault.is_none()) {
         Status::Done
     } else {
@@ -219,48 +198,6 @@ impl Between<'_> {
     }
 }
 
-/// The summary, and the ledger of every sink.
-fn tell_the_end(
-    summary: &Summary,
-    said: impl Iterator<Item = String>,
-    ended: &[Ended],
-    plain: bool,
-) {
-    let last_words = LastWords { plain };
-    last_words.say(&format!(
-        "{} polls, {} rows, {} incomplete namespaces; skipped {} late, {} at high water",
-        summary.polls,
-        summary.rows,
-        summary.incomplete_parts,
-        summary.late_ticks,
-        summary.high_water_ticks
-    ));
-    said.for_each(|said| last_words.say(&said));
-    for sink in ended {
-        let fault =
-            sink.fault.as_ref().map_or(String::new(), |fault| format!("; ended by: {fault}"));
-        last_words.say(&format!("{}: {}{fault}", sink.name, sink.ledger));
-        if let Some(notes) = &sink.notes {
-            last_words.say(&format!("{}: {notes}", sink.name));
-        }
-    }
-}
-
-/// The ledger and what else is said at the end: lines of their own, or of the log where that is for programs.
-struct LastWords {
-    plain: bool,
-}
-
-impl LastWords {
-    fn say(&self, words: &str) {
-        if self.plain {
-            complain(words);
-        } else {
-            info!("{words}");
-        }
-    }
-}
-
 /// Answers those who ask about the daemon.
 fn endpoint(bound: Bound, observer: &Observer) -> Result<Endpoint, Failure> {
     let (subject, traffic) = (observer.subject(), observer.traffic());
@@ -270,27 +207,7 @@ fn endpoint(bound: Bound, observer: &Observer) -> Result<Endpoint, Failure> {
     Ok(endpoint)
 }
 
-/// What the kernel sent and no row could say; `None` when there was nothing of the kind.
-fn odd(counters: &[Arc<Counters>]) -> Option<String> {
-    let all: Vec<Totals> = counters.iter().map(|counters| counters.totals()).collect();
-    let sum = |count: fn(&Totals) -> u64| all.iter().map(count).sum::<u64>();
-    let counts = [
-        (sum(|totals| totals.malformed), "malformed messages"),
-        (sum(|totals| totals.foreign), "foreign messages"),
-        (sum(|totals| totals.unknown_attributes), "unknown attributes"),
-        (sum(|totals| totals.long_tcp_info), "sockets with a tcp_info longer than known"),
-    ];
-    let odd: Vec<String> = counts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect();
-    (!odd.is_empty()).then(|| odd.join(", "))
-}
-
 /// How often it is said what the log has left out.
 const PACE: Duration = Duration::from_mins(1);
 /// How long the row of a closed socket waits for others, so that they share envelopes.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
-/// What the source of closed sockets calls itself in its reports.
-const CLOSED_PART: &str = "closed";

@@ -58,6 +58,31 @@ pub(super) const METRICS: &[Metric<Observed>] = &[
     counter("sockeye_source_long_tcp_info_total", &["source"], "Sockets with a tcp_info longer than known", |o, s| s.with(&[SOURCE], o.source.long_tcp_info)),
     gauge("sockeye_source_tcp_info_bytes", &["source"], "Length of the longest tcp_info so far", |o, s| s.with(&[SOURCE], o.source.tcp_info_bytes)),
 
+    // Closed sockets, and what is remembered of sockets.
+    counter("sockeye_closed_events_total", &["result"], "Ends of sockets that the kernel told of, by what became of them; row: a row was made, unconnected: listeners and what never was a connection, filtered: left out by --filter, sampled_out: by --modulus, unknown_netns: of a namespace that is not known for certain, malformed: makes no sense", |o, s| if let Some(closed) = &o.closed {
+        for (result, count) in [("row", closed.rows), ("unconnected", closed.unconnected), ("filtered", closed.filtered), ("sampled_out", closed.sampled_out), ("unknown_netns", closed.unknown_netns), ("malformed", closed.malformed)] { s.with(&[result], count); }
+    }),
+    counter("sockeye_closed_rows_total", &["joined"], "Rows of closed sockets; joined: whether a poll had seen the connection", |o, s| if let Some(closed) = &o.closed {
+        s.with(&["true"], closed.joined);
+        s.with(&["false"], closed.not_joined);
+    }),
+    counter("sockeye_closed_lost_events_total", &[], "Ends that the kernel had no room for, by its own count: raise --closed-buffer", |o, s| if let Some(closed) = &o.closed { s.value(closed.lost) }),
+    counter("sockeye_closed_overruns_total", &[], "How often the kernel said that its buffer was full (ENOBUFS)", |o, s| if let Some(closed) = &o.closed { s.value(closed.enobufs) }),
+    counter("sockeye_closed_lost_news_total", &[], "How often news of namespaces were lost; until they are found again the ends of their connections are of unknown namespaces", |o, s| if let Some(closed) = &o.closed { s.value(closed.notices_lost) }),
+    gauge("sockeye_closed_unheard_namespaces", &[], "Namespaces whose closed sockets are not told of, for want of a privilege", |o, s| if let Some(closed) = &o.closed { s.value(closed.unbound) }),
+    gauge("sockeye_closed_vanished_connections", &["bound"], "Estimate: connections that two polls did not show any more and whose end nobody told of; bound upper: --states leaves out states that they may be in", |o, s| if let Some(track) = &o.track {
+        let bound = if track.estimate_is_upper_bound { "upper" } else { "exact" };
+        s.with(&[bound], track.estimated_lost());
+    }),
+    counter("sockeye_closed_gone_with_netns_total", &[], "Sockets whose namespace went away without an event of theirs", |o, s| if let Some(track) = &o.track { s.value(track.netns_gone) }),
+    gauge("sockeye_track_sockets", &[], "Sockets that are remembered from one row to the next", |o, s| if let Some(track) = &o.track { s.value(track.entries) }),
+    gauge("sockeye_track_bytes", &[], "Bytes that they take", |o, s| if let Some(track) = &o.track { s.value(track.bytes) }),
+    gauge("sockeye_track_limit_bytes", &[], "Bytes that they may take: --track-bytes", |o, s| if let Some(track) = &o.track { s.value(track.limit) }),
+    counter("sockeye_track_refused_total", &[], "Sockets of polls for which there was no room: their rows have no deltas", |o, s| if let Some(track) = &o.track { s.value(track.refused) }),
+    counter("sockeye_track_forgotten_total", &[], "Sockets that were forgotten without anybody knowing that they had closed", |o, s| if let Some(track) = &o.track { s.value(track.forgotten) }),
+    counter("sockeye_dump_duplicates_total", &[], "Sockets that one dump showed twice; the second is no row", |o, s| if let Some(track) = &o.track { s.value(track.duplicates) }),
+    counter("sockeye_dump_missed_total", &[], "Sockets that a dump had not shown and the next one showed again", |o, s| if let Some(track) = &o.track { s.value(track.missed) }),
+
     // Namespaces.
     gauge("sockeye_netns_known", &[], "Network namespaces that the last scan found", |o, s| s.value(o.source.namespaces)),
     counter("sockeye_netns_appeared_total", &[], "Network namespaces that were found for the first time", |o, s| s.value(o.source.appeared)),

@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use sockeye_pipeline::{Event, Link, Outlet, Sent, Stop};
+use sockeye_source::closed;
 use sockeye_source::sockdiag::{Counters, Totals};
+use sockeye_source::track::Track;
 use sockeye_telemetry::endpoint::{Subject, Traffic};
 use sockeye_telemetry::metrics::{Format, expose};
 use sockeye_telemetry::threads::Threads;
@@ -30,6 +32,9 @@ pub(crate) struct Observer(Arc<Shared>);
 pub(crate) struct Observes {
     pub(crate) outlet: Outlet,
     pub(crate) counters: Arc<Counters>,
+    /// Of closed sockets, and of what is remembered of sockets; they stay the same whatever is reloaded.
+    pub(crate) closed: Option<Arc<closed::Counters>>,
+    pub(crate) track: Option<Arc<Track>>,
     pub(crate) sinks: Vec<SinkView>,
     pub(crate) stop: Stop,
     pub(crate) frequency: Duration,
@@ -47,6 +52,8 @@ struct Collection {
 
 struct Shared {
     collection: Mutex<Collection>,
+    closed: Option<Arc<closed::Counters>>,
+    track: Option<Arc<Track>>,
     sinks: Vec<SinkView>,
     stop: Stop,
     top_netns: usize,
@@ -61,11 +68,14 @@ struct Shared {
 
 impl Observer {
     pub(crate) fn new(observes: Observes) -> Self {
-        let Observes { outlet, counters, sinks, stop, frequency, top_netns } = observes;
+        let Observes { outlet, counters, closed, track, sinks, stop, frequency, top_netns } =
+            observes;
         let (sent_before, counted_before) = (Sent::default(), Totals::default());
         let collection = Collection { outlet, counters, sent_before, counted_before };
         Self(Arc::new(Shared {
             collection: Mutex::new(collection),
+            closed,
+            track,
             sinks,
             stop,
             top_netns,
@@ -81,7 +91,8 @@ impl Observer {
 
     /// The poll loop tells what it does; which shows that it lives.
     pub(crate) fn event(&self, event: &Event<'_>) {
-        lock(&self.0.polls).event(event);
+        let track = self.0.track.as_ref().map(|track| track.totals()).unwrap_or_default();
+        lock(&self.0.polls).event(event, &track);
         if matches!(event, Event::Polled { .. }) {
             lock(&self.0.threads).read();
             let counted = lock(&self.0.collection).counters.take_health();
@@ -90,13 +101,11 @@ impl Observer {
     }
 
     /// The poll loop lives.
-    #[allow(dead_code, reason = "for those who look in between polls")]
     pub(crate) fn beat(&self) {
         lock(&self.0.polls).beats();
     }
 
     /// From now on something else collects, so often. Its counters go on from where those before it are.
-    #[allow(dead_code, reason = "for reloads")]
     pub(crate) fn renewed(&self, outlet: Outlet, counters: Arc<Counters>, frequency: Duration) {
         lock(&self.0.collection).renew(outlet, counters);
         self.0.frequency_us.store(micros(frequency), Ordering::Relaxed);

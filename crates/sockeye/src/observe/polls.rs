@@ -6,6 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 use sockeye_pipeline::{Completeness, Event, Incomplete, PartReport};
+use sockeye_source::closed;
+use sockeye_source::track::Totals;
 use sockeye_telemetry::metrics::Histogram;
 
 /// Figures of all polls.
@@ -24,6 +26,8 @@ pub(super) struct Polls {
     pub(super) late: Histogram,
     pub(super) part_took: Histogram,
     recent: VecDeque<Arc<Poll>>,
+    /// What was counted of remembered sockets when the last poll ended.
+    track: Totals,
     /// When the loop last said anything.
     beat: Instant,
     begun_late: Duration,
@@ -44,6 +48,9 @@ pub(super) struct Poll {
     pub(super) rows: u64,
     pub(super) bytes: u64,
     pub(super) incomplete: usize,
+    /// Sockets that a dump showed twice, and those that one before had missed; 0 where nothing is remembered.
+    duplicates: u64,
+    missed: u64,
 }
 
 impl Polls {
@@ -61,19 +68,26 @@ impl Polls {
             late: Histogram::new(&LATE_SECONDS),
             part_took: Histogram::new(&PART_SECONDS),
             recent: VecDeque::new(),
+            track: Totals::default(),
             beat: Instant::now(),
             begun_late: Duration::ZERO,
         }
     }
 
-    pub(super) fn event(&mut self, event: &Event<'_>) {
+    /// `track` is what has been counted of remembered sockets by now.
+    pub(super) fn event(&mut self, event: &Event<'_>, track: &Totals) {
         self.beat = Instant::now();
         match event {
             Event::Begins { late } => {
                 self.late.observe(late.as_secs_f64());
                 self.begun_late = *late;
             }
-            Event::Polled { poll, took, parts } => self.polled(*poll, *took, parts),
+            Event::Polled { poll, took, parts } => {
+                // Ends of connections are of no namespace, and have figures of their own.
+                let parts: Vec<&PartReport> =
+                    parts.iter().filter(|part| part.plan != closed::PLAN).collect();
+                self.polled(*poll, *took, &parts, track);
+            }
             Event::Late { ticks } => self.late_ticks += ticks,
             Event::HighWater => self.high_water_ticks += 1,
             // Ledgers have them.
@@ -103,7 +117,7 @@ impl Polls {
         self.recent.back()
     }
 
-    fn polled(&mut self, number: u64, took: Duration, parts: &[PartReport]) {
+    fn polled(&mut self, number: u64, took: Duration, parts: &[&PartReport], track: &Totals) {
         self.made += 1;
         self.took.observe(took.as_secs_f64());
         for part in parts {
@@ -119,7 +133,11 @@ impl Polls {
                 *count += 1;
             }
         }
-        self.recent.push_back(Arc::new(Poll::new(number, self.begun_late, took, parts)));
+        let before = std::mem::replace(&mut self.track, *track);
+        let mut poll = Poll::new(number, self.begun_late, took, parts);
+        poll.duplicates = track.duplicates - before.duplicates;
+        poll.missed = track.missed - before.missed;
+        self.recent.push_back(Arc::new(poll));
         if self.recent.len() > MOST_POLLS {
             self.recent.pop_front();
         }
@@ -127,9 +145,9 @@ impl Polls {
 }
 
 impl Poll {
-    fn new(number: u64, late: Duration, took: Duration, parts: &[PartReport]) -> Self {
-        let complete = |part: &PartReport| part.completeness == Completeness::Complete;
-        let mut kept: Vec<&PartReport> = parts.iter().collect();
+    fn new(number: u64, late: Duration, took: Duration, parts: &[&PartReport]) -> Self {
+        let complete = |part: &&PartReport| part.completeness == Completeness::Complete;
+        let mut kept: Vec<&PartReport> = parts.to_vec();
         kept.sort_by_key(|part| (complete(part), std::cmp::Reverse(part.rows)));
         kept.truncate(MOST_PARTS);
         Self {
@@ -142,6 +160,8 @@ impl Poll {
             rows: parts.iter().map(|part| part.rows).sum(),
             bytes: parts.iter().map(|part| part.bytes).sum(),
             incomplete: parts.iter().filter(|part| !complete(part)).count(),
+            duplicates: 0,
+            missed: 0,
         }
     }
 
@@ -156,6 +176,8 @@ impl Poll {
             "bytes": self.bytes,
             "namespaces": self.parts.len() + self.others,
             "incomplete": self.incomplete,
+            "duplicates_removed": self.duplicates,
+            "missed_before": self.missed,
             "netns": parts,
             "netns_left_out": self.others,
         })
@@ -216,7 +238,8 @@ mod tests {
             (0..300).map(|i| part(&format!("n{i}"), i, Completeness::Complete)).collect();
         parts.push(part("bad", 0, Completeness::Incomplete(Incomplete::Refused(1))));
         let mut polls = Polls::new();
-        polls.event(&Event::Polled { poll: 1, took: Duration::from_millis(5), parts: &parts });
+        let polled = Event::Polled { poll: 1, took: Duration::from_millis(5), parts: &parts };
+        polls.event(&polled, &Totals::default());
         let poll = polls.last().unwrap();
         assert_eq!((poll.parts.len(), poll.others, poll.incomplete), (256, 45, 1));
         assert_eq!((&*poll.parts[0].part, &*poll.parts[1].part), ("bad", "n299"));
@@ -229,12 +252,14 @@ mod tests {
         let mut polls = Polls::new();
         let lost = part("a\"b\\c\nd", 7, Completeness::Incomplete(Incomplete::Lost));
         for poll in 1..=103 {
-            polls.event(&Event::Begins { late: Duration::from_millis(4) });
-            polls.event(&Event::Polled {
-                poll,
-                took: Duration::ZERO,
-                parts: std::slice::from_ref(&lost),
-            });
+            polls.event(&Event::Begins { late: Duration::from_millis(4) }, &Totals::default());
+            // One poll in two removes three duplicates, and two sockets had been missed before.
+            let track =
+                Totals { duplicates: poll / 2 * 3, missed: poll / 2 * 2, ..Totals::default() };
+            let ends =
+                PartReport { plan: closed::PLAN, ..part("closed", 9, Completeness::Complete) };
+            let parts = [lost.clone(), ends];
+            polls.event(&Event::Polled { poll, took: Duration::ZERO, parts: &parts }, &track);
         }
         let parsed: Value = serde_json::from_str(&json(&polls.recent())).unwrap();
         let all = parsed.as_array().unwrap();
@@ -242,5 +267,10 @@ mod tests {
         assert_eq!(all[99]["netns"][0]["name"], "a\"b\\c\nd");
         assert_eq!(all[99]["netns"][0]["reason"], "lost");
         assert_eq!(all[99]["late_s"], 0.004);
+        assert_eq!((&all[99]["rows"], &all[99]["namespaces"]), (&json!(7), &json!(1)));
+        let quality =
+            |poll: &Value| (poll["duplicates_removed"].clone(), poll["missed_before"].clone());
+        assert_eq!(quality(&all[98]), (json!(3), json!(2)));
+        assert_eq!(quality(&all[99]), (json!(0), json!(0)));
     }
 }

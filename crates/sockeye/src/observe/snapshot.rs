@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use sockeye_pipeline::{Completeness, Link, QueueLimits, Sent, Snapshot};
 use sockeye_source::sockdiag::Totals;
+use sockeye_source::{closed, track};
 use sockeye_telemetry::process::Process;
 use sockeye_telemetry::threads::Usage;
 
@@ -19,6 +20,8 @@ pub(super) struct Observed {
     pub(super) stopping: bool,
     pub(super) polls: Polls,
     pub(super) source: Totals,
+    pub(super) closed: Option<closed::Totals>,
+    pub(super) track: Option<track::Totals>,
     pub(super) sent: Sent,
     pub(super) sinks: Vec<SinkNow>,
     pub(super) netns: BTreeMap<String, NetnsNow>,
@@ -85,6 +88,8 @@ impl Observed {
             netns: top(&polls, shared.top_netns),
             polls,
             source,
+            closed: shared.closed.as_ref().map(|counters| counters.totals()),
+            track: shared.track.as_ref().map(|track| track.totals()),
             sent,
             sinks: sinks.collect(),
             health: lock(&shared.health).clone(),
@@ -169,7 +174,8 @@ mod tests {
         };
         let mut polls = Polls::new();
         let parts = [part("a", 3), part("b", 9), part("c", 1), part("d", 2), part("b", 1)];
-        polls.event(&Event::Polled { poll: 1, took: Duration::ZERO, parts: &parts });
+        let polled = Event::Polled { poll: 1, took: Duration::ZERO, parts: &parts };
+        polls.event(&polled, &track::Totals::default());
         let shown: Vec<(String, u64, u128)> = top(&polls, 2)
             .into_iter()
             .map(|(name, now)| (name, now.sockets, now.took.as_millis()))

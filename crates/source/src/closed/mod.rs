@@ -20,4 +20,4 @@ mod source;
 
 pub use counters::{Counters, Totals};
 pub use settings::{ClosedError, Scope, Settings};
-pub use source::{Closed, Handover};
+pub use source::{Closed, Handover, PLAN};

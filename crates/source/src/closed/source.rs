@@ -198,7 +198,7 @@ impl Closed {
             if lost { Completeness::Incomplete(Incomplete::Lost) } else { Completeness::Complete };
         PartReport {
             part: "closed".into(),
-            plan: "events",
+            plan: PLAN,
             rows: now.rows - before.rows,
             seen: now.events - before.events,
             bytes: 0,
@@ -266,6 +266,8 @@ impl Running {
     }
 }
 
+/// What its reports have for a plan: they are of no namespace.
+pub const PLAN: &str = "events";
 /// The end of a poll does not wait for rows longer than that.
 const PATIENCE: Duration = Duration::from_secs(1);
 const STACK_BYTES: usize = 256 * 1024;

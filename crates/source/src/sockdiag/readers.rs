@@ -230,7 +230,7 @@ mod tests {
             track: None,
         };
         let home = NetnsFd::open("/proc/thread-self/ns/net").unwrap();
-        Readers::new(Arc::new(Shared::new(settings, home, 2)))
+        Readers::new(Arc::new(Shared::new(settings, home, 2, None)))
     }
 
     fn reports(readers: &mut Readers) -> BTreeMap<String, PartReport> {
