@@ -34,6 +34,9 @@ pub struct Change {
     pub frequency: Duration,
     /// The part of it that a poll is put off by at most.
     pub jitter_percent: u8,
+    /// Called when the sources before have sent their last row, and these have not begun: what changes for whoever gets
+    /// the rows changes here.
+    pub handover: Box<dyn FnOnce()>,
 }
 
 /// What the loop tells its owner.
@@ -103,6 +106,7 @@ pub fn collect(
         loop {
             if let Some(change) = between() {
                 finish(&mut sources, &outlet);
+                (change.handover)();
                 sources = change.sources;
                 outlet = change.outlet;
                 start(&mut sources, &outlet, stop);
@@ -133,6 +137,7 @@ pub fn collect(
             PollGate::Closed => break,
         }
         let began = Instant::now();
+        observe(Event::Begins { late: began.saturating_duration_since(tick.at) });
         let parts: Vec<PartReport> =
             sources.iter_mut().flat_map(|source| source.poll(&outlet, stop)).collect();
         outlet.end_of_poll();

@@ -78,6 +78,7 @@ impl Outlet {
     /// Sends an envelope of closed sockets, which the kernel will not tell of again: no wait, and polls go second. What
     /// a sink has no room for even so is dropped and in its ledger.
     pub fn send_closed(&self, lane: usize, envelope: Envelope) {
+        self.counts.add(&envelope);
         let envelope = Arc::new(envelope);
         for queue in self.lanes.get(lane).into_iter().flatten() {
             // The queue's ledger has the reason.

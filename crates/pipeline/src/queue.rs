@@ -237,6 +237,7 @@ impl Queue {
         }
         inner.ledger.in_flight += rows;
         inner.pending_bytes += bytes;
+        inner.saw_pending();
         inner.items.push_back(Item::Envelope(envelope, Rows::Closed, Instant::now()));
         drop(inner);
         self.0.filled.notify_one();

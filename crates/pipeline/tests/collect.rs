@@ -303,11 +303,18 @@ fn a_change_holds_from_the_next_poll_on_and_no_row_is_lost_or_counted_twice() {
     let mut polled = 0;
     let (seen, told) = (Arc::clone(&old), Arc::clone(&new));
     let lanes = vec![vec![second.clone()], vec![first.clone()]];
+    let handed_over = Arc::new(AtomicU64::new(0));
+    let (before, after, counted) = (Arc::clone(&old), Arc::clone(&new), Arc::clone(&handed_over));
     let mut changed = Some(Change {
         sources: vec![Polled::boxed(&new, || {})],
         outlet: Outlet::new(lanes, stop.clone()),
         frequency: OFTEN,
         jitter_percent: 0,
+        handover: Box::new(move || {
+            assert_eq!(before.finishes.load(Ordering::Relaxed), 1, "the old rows are all sent");
+            assert_eq!(after.starts.load(Ordering::Relaxed), 0, "and no new one is");
+            counted.fetch_add(1, Ordering::Relaxed);
+        }),
     });
     let between = move || {
         assert_eq!(
@@ -325,12 +332,17 @@ fn a_change_holds_from_the_next_poll_on_and_no_row_is_lost_or_counted_twice() {
         max_polls: 4,
         between: Box::new(between),
     };
-    let summary = collect(collection, &stop, |event| {
-        if let Event::Polled { poll, .. } = event {
-            polled = poll;
+    let mut begun = 0;
+    let summary = collect(collection, &stop, |event| match event {
+        Event::Polled { poll, .. } => polled = poll,
+        Event::Begins { late } => {
+            assert!(late < HOUR / 2);
+            begun += 1;
         }
+        _ => {}
     });
     assert!(began.elapsed() < HOUR / 2);
+    assert_eq!((begun, handed_over.load(Ordering::Relaxed)), (4, 1));
     assert_eq!((summary.polls, summary.rows, polled), (4, 4 * ROWS, 4));
     let counts = |log: &Log| {
         let counts = [&log.starts, &log.polls, &log.finishes];

@@ -67,7 +67,8 @@ pub(crate) fn confine(
     let service = &checked.run.service;
     let mut places = Places::of(&checked.specs, config);
     places.write.extend(also);
-    let kept = if service.drop_capabilities { give_up(wanted, &places) } else { None };
+    let directories = &checked.run.collect.netns.netns_dir;
+    let kept = if service.drop_capabilities { give_up(wanted, &places, directories) } else { None };
     if service.seccomp
         && let Err(error) = seccomp::restrict_thread(checked.run.collect.io_uring)
     {
@@ -79,7 +80,10 @@ pub(crate) fn confine(
     let connect = checked.specs.iter().any(|spec| spec.kafka.is_some());
     // Profiles look for names in the program.
     let program = std::env::current_exe().ok().as_deref().and_then(directory_of);
-    let read = SYSTEM.iter().map(PathBuf::from).chain(program).chain(places.read).collect();
+    // Distributions keep what names hosts in different places.
+    let resolver = RESOLVER.iter().filter_map(|file| directory_of(Path::new(file)));
+    let system = SYSTEM.iter().map(PathBuf::from).chain(resolver);
+    let read = system.chain(program).chain(places.read).collect();
     let allowed = Allowed { read, write: places.write, connect };
     if checked.run.collect.netns.own_netns_only {
         restrict(&allowed);
@@ -88,12 +92,15 @@ pub(crate) fn confine(
     Confinement { allowed: Some(allowed), kept }
 }
 
-fn give_up(wanted: &Wanted, places: &Places) -> Option<String> {
+fn give_up(wanted: &Wanted, places: &Places, netns_dirs: &[PathBuf]) -> Option<String> {
     let mut kept = wanted.kept();
     let files = [Capability::CAP_DAC_OVERRIDE, Capability::CAP_DAC_READ_SEARCH];
     // Root without it may not write where others' directories are.
     if files.iter().any(|it| capabilities::has(*it))
-        && capabilities::without(&files, || places.are_ours()).is_ok_and(|ours| !ours)
+        && capabilities::without(&files, || {
+            places.are_ours() && netns_dirs.iter().all(|path| is_readable(path))
+        })
+        .is_ok_and(|ours| !ours)
     {
         kept.push(Capability::CAP_DAC_OVERRIDE);
     }
@@ -141,6 +148,11 @@ impl Places {
             let password = &kafka.options.connection.kafka_sasl_password_file;
             let files = [kafka_tls_ca, kafka_tls_cert, kafka_tls_key, password];
             places.read.extend(files.into_iter().flatten().cloned());
+            // Settings of the client library that name a file.
+            let set = kafka.options.connection.kafka_set.iter().map(|set| Path::new(&set.value));
+            places
+                .read
+                .extend(set.filter(|path| path.is_absolute() && path.exists()).map(Path::to_owned));
             places.write.extend(kafka.options.spool_dir.clone());
         }
         // Files come anew under their names: what is allowed is the directory.
@@ -179,6 +191,12 @@ impl Places {
     }
 }
 
+/// Whether it may be read by who we are. What is not there does no harm.
+fn is_readable(path: &Path) -> bool {
+    let may = faccessat(AT_FDCWD, path, AccessFlags::R_OK | AccessFlags::X_OK, AtFlags::AT_EACCESS);
+    may != Err(nix::errno::Errno::EACCES)
+}
+
 /// The directory of what a path leads to.
 fn directory_of(path: &Path) -> Option<PathBuf> {
     path.canonicalize().ok()?.parent().map(Path::to_owned)
@@ -200,6 +218,9 @@ const SYSTEM: [&str; 12] = [
     "/dev/urandom",
     "/dev/null",
 ];
+
+/// Files of the C library's resolver, which are links on many hosts.
+const RESOLVER: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"];
 
 #[cfg(test)]
 mod tests {

@@ -128,6 +128,14 @@ impl Wanted {
         )))
     }
 
+    /// The same after the start, when what opens sockets alone has been given up.
+    ///
+    /// # Errors
+    /// What is missing, by name.
+    pub(crate) fn check_again(&self, privileges: Privileges) -> Result<(), Failure> {
+        self.check(Privileges { hear_others: true, ..privileges })
+    }
+
     /// What stays unseen of what was asked for by name, besides namespaces.
     pub(crate) fn shortfall(&self, privileges: Privileges) -> Option<&'static str> {
         (self.mark == Mark::Named && !privileges.read_mark).then_some(

@@ -37,13 +37,24 @@ pub(crate) struct Reload<'a> {
     specs: Vec<SinkSpec>,
 }
 
-/// What has changed, and what the daemon goes on with.
+/// What has changed, and what the daemon is to go on with.
 pub(crate) struct Reloaded {
+    new: Invocation,
     /// Options whose values are new.
     pub(crate) live: BTreeSet<String>,
     /// The destinations that run, with the columns of now.
     pub(crate) specs: Vec<SinkSpec>,
     pub(crate) filter: Option<Filter>,
+}
+
+impl Reloaded {
+    /// The options. Of those that are read at start alone, the values may be others than those in force.
+    pub(crate) fn run(&self) -> Option<&RunArgs> {
+        match &self.new.command {
+            crate::cli::Command::Run(run) => Some(run),
+            _ => None,
+        }
+    }
 }
 
 impl<'a> Reload<'a> {
@@ -54,9 +65,13 @@ impl<'a> Reload<'a> {
 
     /// Reads everything again: the file anew, flags and environment as they were. `None`, with a line in the log, when
     /// something is wrong, and when nothing is new that could be changed.
-    pub(crate) fn read(&mut self) -> Option<Reloaded> {
+    pub(crate) fn read(&self) -> Option<Reloaded> {
         match self.try_read() {
-            Ok(reloaded) => Some(reloaded).filter(|reloaded| !reloaded.live.is_empty()),
+            Ok(reloaded) if reloaded.live.is_empty() => {
+                info!("reloaded: nothing that can change has changed");
+                None
+            }
+            Ok(reloaded) => Some(reloaded),
             Err(failure) => {
                 error!(error = %failure, "not reloaded: the configuration is wrong; the one before stays in force");
                 None
@@ -64,31 +79,23 @@ impl<'a> Reload<'a> {
         }
     }
 
-    /// The options in force.
-    pub(crate) fn run(&self) -> Option<&RunArgs> {
-        match &self.current.as_ref().unwrap_or(self.first).command {
-            crate::cli::Command::Run(run) => Some(run),
-            _ => None,
-        }
+    /// It is in force from the next poll on.
+    pub(crate) fn took(&mut self, reloaded: Reloaded) {
+        info!(changed = %list(&reloaded.live), "reloaded: it holds from the next poll on");
+        self.specs = reloaded.specs;
+        self.current = Some(reloaded.new);
     }
 
-    fn try_read(&mut self) -> Result<Reloaded, Failure> {
+    fn try_read(&self) -> Result<Reloaded, Failure> {
         let new = config::load(&self.arguments)?;
         let Checked { specs, filter, .. } = new.checked()?;
         let specs = changes::merge(&self.specs, &specs)?;
         let changes = Changes::between(self.current.as_ref().unwrap_or(self.first), &new);
         let at_start = Changes::between(self.first, &new).at_start;
-        if changes.live.is_empty() {
-            info!("reloaded: nothing that can change has changed");
-        } else {
-            info!(changed = %list(&changes.live), "reloaded: it holds from the next poll on");
-        }
         if !at_start.is_empty() {
             warn!(options = %list(&at_start), "these are read at start only: restart for their new values");
         }
-        self.specs.clone_from(&specs);
-        self.current = Some(new);
-        Ok(Reloaded { live: changes.live, specs, filter })
+        Ok(Reloaded { new, live: changes.live, specs, filter })
     }
 }
 

@@ -226,10 +226,11 @@ pub(crate) struct Rewired {
     pub(crate) sources: Vec<Box<dyn Source>>,
     pub(crate) outlet: Outlet,
     pub(crate) counters: Arc<Counters>,
+    /// Tells the destinations of new encodings: to be called behind the last row of the old sources.
+    pub(crate) announce: Box<dyn FnOnce()>,
 }
 
-/// New sources in place of those that left `handover`, and the destinations that run, which hear of a new encoding before the
-/// first row in it. `specs` are theirs, in their order.
+/// New sources in place of those that left `handover`, and the destinations that run. `specs` are theirs, in their order.
 pub(crate) fn rewire(
     settings: Settings,
     handover: &Handover,
@@ -239,11 +240,19 @@ pub(crate) fn rewire(
 ) -> Result<Rewired, Failure> {
     let outlet = Outlet::new(sinks.lanes(&settings.encodings, specs), stop.clone());
     let sources = Sources::after(handover, settings)?;
-    for (sink, spec) in sinks.0.iter().zip(specs) {
-        sink.thread.queue().change_encoding(spec.encoding.clone());
-    }
+    let encodings: Vec<_> = sinks
+        .0
+        .iter()
+        .zip(specs)
+        .map(|(sink, spec)| (sink.thread.queue().clone(), spec.encoding.clone()))
+        .collect();
+    let announce = Box::new(move || {
+        for (queue, encoding) in encodings {
+            queue.change_encoding(encoding);
+        }
+    });
     let counters = sources.polls.counters();
-    Ok(Rewired { sources: sources.into_boxes(), outlet, counters })
+    Ok(Rewired { sources: sources.into_boxes(), outlet, counters, announce })
 }
 
 /// Gives each destination a queue and a thread.

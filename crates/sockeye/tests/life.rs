@@ -275,13 +275,13 @@ fn a_reader_that_has_seen_enough_ends_a_run_quietly() {
     let (code, said) = daemon.wait(Duration::from_secs(5));
     assert_eq!(code, Some(0), "{said}");
     assert!(ledger(&said, "stdout").line.contains("(sink_closed "), "{said}");
-    let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines.len(), 3, "{said}");
-    assert!(
-        lines[0].contains(" INFO collecting ")
-            && lines[1].starts_with("sockeye: ")
-            && lines[1].contains(" polls, ")
-    );
+    // Whether a poll tells that the reader has gone depends on who is faster.
+    let (log, last): (Vec<&str>, Vec<&str>) =
+        said.lines().partition(|line| !line.starts_with("sockeye: "));
+    assert!(log.iter().all(|line| line.contains(" INFO ")), "{said}");
+    assert!(log.iter().any(|line| line.contains(" INFO collecting ")), "{said}");
+    assert_eq!(last.len(), 2, "{said}");
+    assert!(last[0].contains(" polls, "), "{said}");
 }
 
 #[test]
@@ -498,7 +498,8 @@ fn rows_and_the_log_on_one_stderr_do_not_tear_one_another() {
     let (json, log): (Vec<&str>, Vec<&str>) = said.lines().partition(|line| line.starts_with('{'));
     assert_eq!(polls(json.join("\n").as_bytes()), 3);
     assert_eq!(ledger(&said, "stderr").delivered, json.len() as u64);
-    assert_eq!(log.len(), 3, "{log:?}");
+    let given_up = log.iter().filter(|line| line.contains(" INFO capabilities given up ")).count();
+    assert_eq!(log.len() - given_up, 3, "{log:?}");
 }
 
 #[test]

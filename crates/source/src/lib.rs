@@ -5,3 +5,6 @@
 pub mod closed;
 pub mod sockdiag;
 pub mod track;
+
+/// Stack of a thread: what is not optimised needs more.
+pub(crate) const STACK_BYTES: usize = if cfg!(debug_assertions) { 1 << 20 } else { 256 * 1024 };

@@ -35,8 +35,7 @@ pub(crate) fn run(arguments: &RunArgs, invocation: &Invocation) -> Result<Status
     let Checked { ref specs, ref filter, .. } = checked;
     let privileges = Privileges::current();
     let mut source = source(arguments, specs, filter.clone(), privileges);
-    let of_filter = filter.as_ref().map_or(AttrSet::NONE, Filter::attrs);
-    let wanted = Wanted::of(&arguments.collect, source.useful_attrs(), of_filter, arguments.closed);
+    let wanted = wanted(arguments, &source, filter.as_ref());
     if arguments.service.require == Requirement::Full {
         wanted.check(privileges)?;
     }
@@ -54,6 +53,7 @@ pub(crate) fn run(arguments: &RunArgs, invocation: &Invocation) -> Result<Status
     }
     let closed = settings::closed(arguments.closed, &arguments.track, &source, FLUSH_EVERY);
     source.track = settings::track(&arguments.track, closed, arguments.deltas);
+    let started_with = source.clone();
     let sources = Sources::open(source, closed)?;
     let also = bound.as_ref().map(Bound::writes).unwrap_or_default();
     let confinement = confine(&checked, &wanted, invocation.file().as_deref(), also);
@@ -98,6 +98,7 @@ pub(crate) fn run(arguments: &RunArgs, invocation: &Invocation) -> Result<Status
         told: Instant::now(),
         counters: vec![Arc::clone(&wired.counters)],
         handover: wired.handover,
+        started_with,
     };
     let collection = Collection {
         sources: wired.sources,
@@ -143,6 +144,12 @@ fn source(
     source
 }
 
+/// What these options want to read.
+fn wanted(run: &RunArgs, source: &Settings, filter: Option<&Filter>) -> Wanted {
+    let of_filter = filter.map_or(AttrSet::NONE, Filter::attrs);
+    Wanted::of(&run.collect, source.useful_attrs(), of_filter, run.closed)
+}
+
 /// What is done between polls.
 struct Between<'a> {
     reload: Reload<'a>,
@@ -152,6 +159,8 @@ struct Between<'a> {
     /// Of every source that there was.
     counters: Vec<Arc<Counters>>,
     handover: Handover,
+    /// Most of it is read at start alone.
+    started_with: Settings,
 }
 
 impl Between<'_> {
@@ -170,31 +179,54 @@ impl Between<'_> {
     }
 
     fn reload(&mut self, sinks: &Sinks, observer: &Observer, stop: &Stop) -> Option<Change> {
-        let Reloaded { live, specs, filter } = self.reload.read()?;
-        let run = self.reload.run()?;
-        self.lines.set_level(run.service.log_level);
-        if live.iter().all(|option| option == "log-level") {
-            return None;
-        }
-        let mut source = source(run, &specs, filter, Privileges::current());
-        // It has been warned of at the start.
-        let _ = settings::probe_ring(&mut source);
-        let rewired = match wire_up::rewire(source, &self.handover, &specs, sinks, stop) {
-            Ok(rewired) => rewired,
+        let reloaded = self.reload.read()?;
+        let change = match self.change(&reloaded, sinks, observer, stop) {
+            Ok(change) => change,
             Err(failure) => {
-                error!(error = %failure, "not changed: the one before goes on");
+                error!(error = %failure, "not reloaded: the configuration before stays in force");
                 return None;
             }
         };
+        self.reload.took(reloaded);
+        change
+    }
+
+    fn change(
+        &mut self,
+        reloaded: &Reloaded,
+        sinks: &Sinks,
+        observer: &Observer,
+        stop: &Stop,
+    ) -> Result<Option<Change>, Failure> {
+        let Reloaded { live, specs, filter, .. } = reloaded;
+        let Some(run) = reloaded.run() else { return Ok(None) };
+        let privileges = Privileges::current();
+        let new = source(run, specs, filter.clone(), privileges);
+        let wanted = wanted(run, &new, filter.as_ref());
+        // What was given up at the start can't be had again.
+        if run.service.require == Requirement::Full {
+            wanted.check_again(privileges)?;
+        }
+        if let Some(shortfall) = wanted.shortfall(privileges) {
+            warn!("{shortfall}");
+        }
+        if live.iter().all(|option| option == "log-level") {
+            self.lines.set_level(run.service.log_level);
+            return Ok(None);
+        }
+        let settings = settings::renewed(&self.started_with, new);
+        let rewired = wire_up::rewire(settings, &self.handover, specs, sinks, stop)?;
+        self.lines.set_level(run.service.log_level);
         sinks.set_patience(patience(run, specs.len()));
         observer.renewed(rewired.outlet.clone(), Arc::clone(&rewired.counters), run.frequency);
         self.counters.push(rewired.counters);
-        Some(Change {
+        Ok(Some(Change {
             sources: rewired.sources,
             outlet: rewired.outlet,
             frequency: run.frequency,
             jitter_percent: run.jitter,
-        })
+            handover: rewired.announce,
+        }))
     }
 }
 

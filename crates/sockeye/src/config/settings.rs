@@ -88,6 +88,12 @@ pub(crate) fn source(
     }
 }
 
+/// The settings to go on with: those of the start, but for what can change while it runs.
+pub(crate) fn renewed(start: &Settings, new: Settings) -> Settings {
+    let Settings { host, states, attrs, modulus, encodings, timeout, plan, filter, .. } = new;
+    Settings { host, states, attrs, modulus, encodings, timeout, plan, filter, ..start.clone() }
+}
+
 /// Whether closed sockets become rows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Closed {

@@ -10,6 +10,8 @@ use sockeye_source::closed;
 use sockeye_source::track::Totals;
 use sockeye_telemetry::metrics::Histogram;
 
+use super::snapshot::NetnsNow;
+
 /// Figures of all polls.
 #[derive(Clone)]
 pub(super) struct Polls {
@@ -44,6 +46,8 @@ pub(super) struct Poll {
     pub(super) parts: Vec<PartReport>,
     /// How many more there were.
     pub(super) others: usize,
+    /// All of them together.
+    pub(super) left_out: NetnsNow,
     /// Everything, the others included.
     pub(super) rows: u64,
     pub(super) bytes: u64,
@@ -149,6 +153,8 @@ impl Poll {
         let complete = |part: &&PartReport| part.completeness == Completeness::Complete;
         let mut kept: Vec<&PartReport> = parts.to_vec();
         kept.sort_by_key(|part| (complete(part), std::cmp::Reverse(part.rows)));
+        let mut left_out = NetnsNow::default();
+        kept.iter().skip(MOST_PARTS).for_each(|part| left_out.add(part));
         kept.truncate(MOST_PARTS);
         Self {
             number,
@@ -156,6 +162,7 @@ impl Poll {
             late,
             took,
             others: parts.len() - kept.len(),
+            left_out,
             parts: kept.into_iter().cloned().collect(),
             rows: parts.iter().map(|part| part.rows).sum(),
             bytes: parts.iter().map(|part| part.bytes).sum(),
@@ -244,6 +251,8 @@ mod tests {
         assert_eq!((poll.parts.len(), poll.others, poll.incomplete), (256, 45, 1));
         assert_eq!((&*poll.parts[0].part, &*poll.parts[1].part), ("bad", "n299"));
         assert_eq!((polls.parts, polls.rows, poll.rows), (301, 44_850, 44_850));
+        let left_out = poll.left_out;
+        assert_eq!((left_out.sockets, left_out.bytes, left_out.incomplete), (44 * 45 / 2, 9900, 0));
         assert_eq!(polls.incomplete[4], 1);
     }
 

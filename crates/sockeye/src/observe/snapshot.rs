@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use sockeye_pipeline::{Completeness, Link, QueueLimits, Sent, Snapshot};
+use sockeye_pipeline::{Completeness, Link, PartReport, QueueLimits, Sent, Snapshot};
 use sockeye_source::sockdiag::Totals;
 use sockeye_source::{closed, track};
 use sockeye_telemetry::process::Process;
@@ -50,13 +50,22 @@ impl SinkNow {
 }
 
 /// A namespace in the last poll, or all that have no line of their own.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct NetnsNow {
     pub(super) sockets: u64,
     pub(super) bytes: u64,
     /// Of several, the longest.
     pub(super) took: Duration,
     pub(super) incomplete: u64,
+}
+
+impl NetnsNow {
+    pub(super) fn add(&mut self, part: &PartReport) {
+        self.sockets += part.seen;
+        self.bytes += part.bytes;
+        self.took = self.took.max(part.took);
+        self.incomplete += u64::from(part.completeness != Completeness::Complete);
+    }
 }
 
 impl Observed {
@@ -127,25 +136,27 @@ fn top(polls: &Polls, most: usize) -> BTreeMap<String, NetnsNow> {
     parts.sort_by_key(|part| std::cmp::Reverse(part.seen));
     for (i, part) in parts.into_iter().enumerate() {
         let name = if i < most { &*part.part } else { OTHER };
-        let netns = top.entry(name.to_owned()).or_default();
-        netns.sockets += part.seen;
-        netns.bytes += part.bytes;
-        netns.took = netns.took.max(part.took);
-        netns.incomplete += u64::from(part.completeness != Completeness::Complete);
+        top.entry(name.to_owned()).or_default().add(part);
     }
     if last.others > 0 {
-        let listed: (u64, u64) =
-            last.parts.iter().fold((0, 0), |sum, part| (sum.0 + part.rows, sum.1 + part.bytes));
         let other = top.entry(OTHER.to_owned()).or_default();
-        other.sockets += last.rows.saturating_sub(listed.0);
-        other.bytes += last.bytes.saturating_sub(listed.1);
+        other.sockets += last.left_out.sockets;
+        other.bytes += last.left_out.bytes;
+        other.took = other.took.max(last.left_out.took);
+        other.incomplete += last.left_out.incomplete;
     }
     top
 }
 
 /// What a thread does, by its name.
 pub(super) fn kind_of(name: &str) -> &'static str {
-    let kinds = [("nl-", READER), ("sink-", SINK), ("rdk:", CLIENT), ("telemetry", TELEMETRY)];
+    let kinds = [
+        ("nl-", READER),
+        ("closed", READER),
+        ("sink-", SINK),
+        ("rdk:", CLIENT),
+        ("telemetry", TELEMETRY),
+    ];
     kinds.into_iter().find(|(begin, _)| name.starts_with(begin)).map_or(OTHER, |(_, kind)| kind)
 }
 
@@ -157,7 +168,7 @@ pub(super) const KINDS: [&str; 5] = [READER, SINK, CLIENT, TELEMETRY, OTHER];
 
 #[cfg(test)]
 mod tests {
-    use sockeye_pipeline::{Event, PartReport};
+    use sockeye_pipeline::Event;
 
     use super::*;
 
@@ -189,6 +200,7 @@ mod tests {
         for (name, kind) in [
             ("nl-4026531840", "reader"),
             ("nl-ring-0", "reader"),
+            ("closed-netns", "reader"),
             ("sink-kafka:b:90", "sink"),
             ("rdk:broker1", "client"),
             ("telemetry-work", "telemetry"),

@@ -174,7 +174,7 @@ fn the_unit_leaves_the_shutdown_its_time_and_the_settings_their_memory() {
     assert_eq!(fits.status.code(), Some(0), "{}", text(&fits.stderr));
     let capabilities = value("AmbientCapabilities");
     assert_eq!(capabilities, value("CapabilityBoundingSet"));
-    assert_eq!(capabilities, "CAP_SYS_ADMIN CAP_SYS_PTRACE");
+    assert_eq!(capabilities, "CAP_SYS_ADMIN CAP_SYS_PTRACE CAP_NET_BROADCAST");
 }
 
 fn unit() -> PathBuf {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sockeye_sys::EventSocket;
 
-use super::counters::Counters;
+use super::counters::{Counters, Totals};
 use super::hearing::{Asking, Hearing};
 
 /// Sockets, and what belongs to them.
@@ -17,6 +17,8 @@ pub(super) struct Open {
     pub(super) counters: Arc<Counters>,
     /// What the kernel had lost when it was last asked.
     pub(super) lost: u32,
+    /// What was counted when it was last reported.
+    pub(super) reported: Totals,
 }
 
 /// Where a source that has finished leaves its sockets. Clones share it.

@@ -21,6 +21,7 @@ use super::hearing::{Asking, Hearing};
 use super::listener::Listener;
 use super::settings::{ClosedError, Scope, Settings};
 use super::shared::Shared;
+use crate::STACK_BYTES;
 use crate::sockdiag::{self, SockDiag};
 
 /// One row for each connection that closes, in every namespace that is found, by one socket in our own.
@@ -97,8 +98,9 @@ impl Closed {
         shortfalls.extend(finder.shortfall());
         let asking = finder.into_asking();
         let ears = Ears::default();
-        ears.leave(Open { socket, asking, hearing, counters: Arc::clone(&counters), lost: 0 });
         let reported = Totals::default();
+        let counted = Arc::clone(&counters);
+        ears.leave(Open { socket, asking, hearing, counters: counted, lost: 0, reported });
         Ok(Self { sockdiag, counters, settings, shortfalls, ears, running: None, reported })
     }
 
@@ -128,8 +130,10 @@ impl Closed {
     }
 
     fn run(&mut self, outlet: &Outlet) -> io::Result<Running> {
-        let Open { socket, asking, hearing, counters, lost } =
+        let Open { socket, asking, hearing, counters, lost, reported } =
             self.ears.take().ok_or(io::ErrorKind::NotConnected)?;
+        // What was counted since the last report of the one before is for the first of this one.
+        self.reported = reported;
         let shared = Arc::new(Shared::new(Arc::clone(&self.sockdiag), counters, hearing));
         let mut finder = finder(Arc::clone(&shared), asking, self.settings.scope);
         // What was found before may have been found for another filter.
@@ -235,7 +239,8 @@ impl Source for Closed {
         drop((watcher, wake, find));
         if let (Ok((socket, lost)), Ok(asking)) = (heard, finder.join()) {
             let (hearing, counters) = (shared.hearing_of_all(), Arc::clone(&self.counters));
-            self.ears.leave(Open { socket, asking, hearing, counters, lost });
+            let reported = self.reported;
+            self.ears.leave(Open { socket, asking, hearing, counters, lost, reported });
         }
     }
 }
@@ -270,4 +275,3 @@ impl Running {
 pub const PLAN: &str = "events";
 /// The end of a poll does not wait for rows longer than that.
 const PATIENCE: Duration = Duration::from_secs(1);
-const STACK_BYTES: usize = 256 * 1024;

@@ -124,7 +124,11 @@ impl Endpoint {
             traffic,
             limits,
         };
-        let work = move || server.work(&runtime, &listener, stopped, file);
+        let work = move || {
+            server.work(&runtime, &listener, stopped, file);
+            // A profile whose names are being looked up is not waited for.
+            runtime.shutdown_background();
+        };
         let thread = thread::Builder::new().name("telemetry".into()).spawn(work)?;
         Ok(Self { place, stop: Some(stop), thread: Some(thread) })
     }

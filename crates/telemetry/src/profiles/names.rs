@@ -29,8 +29,10 @@ fn without_types(name: &str) -> String {
             rest = behind.strip_prefix('>').unwrap_or_default();
         }
     }
-    let mut depth = 0u32;
+    let (mut depth, mut before) = (0u32, ' ');
     for char in rest.chars() {
+        // The head of an arrow closes nothing.
+        let is_arrow = std::mem::replace(&mut before, char) == '-';
         match char {
             '<' => {
                 if depth == 0 && out.ends_with("::") {
@@ -38,7 +40,7 @@ fn without_types(name: &str) -> String {
                 }
                 depth += 1;
             }
-            '>' if depth > 0 && !out.ends_with('-') => depth -= 1,
+            '>' if depth > 0 && !is_arrow => depth -= 1,
             char if depth == 0 => out.push(char),
             _ => {}
         }

@@ -56,7 +56,9 @@ pub(crate) fn copy(tree: &Tree, to: &Path) -> Result<()> {
 fn fields(release: &Release<'_>, tree: &Tree) -> Result<String> {
     let mut text = String::new();
     // A String takes every write.
-    let _ = writeln!(text, "Package: sockeye\nVersion: {}", release.version);
+    // A hyphen would begin Debian's own revision, and 0.1.0-rc.1 would be newer than 0.1.0.
+    let version = release.version.replace('-', "~");
+    let _ = writeln!(text, "Package: sockeye\nVersion: {version}");
     let _ = writeln!(text, "Architecture: {}", debian(release.arch));
     let _ = writeln!(text, "Installed-Size: {}", tree.bytes()?.div_ceil(1024));
     if tree.is_dynamic {
