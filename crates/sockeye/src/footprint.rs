@@ -52,15 +52,19 @@ impl Footprint {
         let listens = run.closed != When::Off;
         let remembered = if listens || run.deltas { run.track.track_bytes } else { 0 };
         let unread = if listens { run.track.closed_buffer } else { 0 };
+        // Closed sockets have envelopes of their own, two threads, and a watcher.
+        let (closed_envelopes, closed_threads) = if listens { (2 * lanes + 4, 3) } else { (0, 0) };
         Self {
             remembered: remembered.saturating_add(unread),
-            program: PROGRAM + (threads + specs.len() as u64) * THREAD,
+            program: PROGRAM + (threads + closed_threads + specs.len() as u64) * THREAD,
             queues: specs.iter().map(of_sink).fold(0, u64::saturating_add),
             readers: kits * (collect.packet_size + KEPT_BACK)
                 + ring_buffers * collect.packet_size
                 + KNOWN,
             envelopes: envelope
-                .saturating_mul(lanes.saturating_mul(kits + SPARE_ENVELOPES) + compressors)
+                .saturating_mul(
+                    lanes.saturating_mul(kits + SPARE_ENVELOPES) + closed_envelopes + compressors,
+                )
                 .saturating_add(compressors * COMPRESSOR),
         }
     }

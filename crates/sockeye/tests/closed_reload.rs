@@ -106,7 +106,8 @@ fn ends_of_connections_are_told_of_once_and_in_the_right_columns_whatever_is_rel
 
 /// A label for each turn, and a file whose columns change at each.
 fn configure(here: &Path, turn: u32) {
-    let columns = if turn % 2 == 0 { "label,record_kind" } else { "label,record_kind,netns" };
+    let columns =
+        if turn.is_multiple_of(2) { "label,record_kind" } else { "label,record_kind,netns" };
     let text = format!(
         "label = \"l{turn}\"\n\
          [[sink]]\ndest = \"file:rows.jsonl\"\nmarshal = \"jsonl\"\ncolumns = \"label,{COLUMNS}\"\n\
