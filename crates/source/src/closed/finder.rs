@@ -106,11 +106,19 @@ impl Finder {
     }
 
     /// Whether it is bound, and nothing that rows say of it has changed since.
-    fn is_bound(&self, netns: &Netns) -> bool {
+    fn is_bound(&mut self, netns: &Netns) -> bool {
         let known = self.known.get(&netns.id);
         let table = self.shared.track().map(|track| track.table(netns.id));
-        known.is_some_and(|known| known.name == netns.name && known.container == netns.container)
-            && self.shared.hearing().ids.is_bound(netns.id, table.as_ref())
+        let is_alike = known
+            .is_some_and(|known| known.name == netns.name && known.container == netns.container);
+        let home = &self.shared.sockdiag.home;
+        if !is_alike || netns.id != home.id() {
+            return is_alike && self.shared.hearing().ids.is_bound(netns.id, table.as_ref());
+        }
+        // Somebody may have given it an id for itself meanwhile.
+        let nsid = self.asking.id(home).unwrap_or(None);
+        let ids = &self.shared.hearing().ids;
+        [None, nsid].iter().all(|nsid| ids.is_bound_to(*nsid, netns.id, table.as_ref()))
     }
 
     fn bind(&mut self, netns: &Netns) -> Result<(), Errno> {

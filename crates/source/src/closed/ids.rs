@@ -65,10 +65,17 @@ impl Ids {
 
     /// Whether the namespace has an id here, and this table.
     pub(super) fn is_bound(&self, id: NetnsId, table: Option<&Arc<Tracked>>) -> bool {
-        let mut labels = self.owners.values().filter_map(|owner| owner.label.as_ref());
-        labels.any(|label| {
-            label.id == id && label.table.as_ref().map(Arc::as_ptr) == table.map(Arc::as_ptr)
-        })
+        self.owners.values().any(|owner| owner.is(id, table))
+    }
+
+    /// Whether it has this id, and this table.
+    pub(super) fn is_bound_to(
+        &self,
+        nsid: Option<u32>,
+        id: NetnsId,
+        table: Option<&Arc<Tracked>>,
+    ) -> bool {
+        self.owners.get(&nsid).is_some_and(|owner| owner.is(id, table))
     }
 
     /// A batch of events is about to be read.
@@ -110,7 +117,8 @@ impl Ids {
             Some(ended) if ended < batch => {
                 // Who is bound behind doubt is the new owner; who is without doubt has ended.
                 if !std::mem::take(&mut owner.doubtful) {
-                    owner.let_go();
+                    // All that was told of it was read: what its table has left went without an event.
+                    owner.label = None;
                 }
                 owner.ended = None;
                 owner.label.is_some()
@@ -121,6 +129,11 @@ impl Ids {
 }
 
 impl Owner {
+    fn is(&self, id: NetnsId, table: Option<&Arc<Tracked>>) -> bool {
+        let label = self.label.as_ref().filter(|label| label.id == id);
+        label.is_some_and(|label| label.table.as_ref().map(Arc::as_ptr) == table.map(Arc::as_ptr))
+    }
+
     fn let_go(&mut self) {
         if let Some(label) = self.label.take() {
             label.unlisten();
@@ -131,6 +144,7 @@ impl Owner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::track::{Track, TrackSettings};
 
     fn label(inode: u64, nsid: u32) -> Arc<Label> {
         Arc::new(Label::bare(NetnsId { device: 4, inode }, Some(nsid)))
@@ -251,5 +265,49 @@ mod tests {
         ids.batch_begins();
         ids.nothing_left();
         assert_eq!(inode(&ids, 3), Some(10));
+    }
+
+    #[test]
+    fn our_own_is_bound_to_none_and_to_the_id_that_it_has_for_itself() {
+        let (mut ids, home) = (Ids::default(), NetnsId { device: 4, inode: 1 });
+        ids.bind(Arc::new(Label::bare(home, None)));
+        let bound = |ids: &Ids| [None, Some(3)].map(|nsid| ids.is_bound_to(nsid, home, None));
+        assert_eq!(bound(&ids), [true, false]);
+        ids.bind(label(1, 3));
+        assert_eq!(bound(&ids), [true, true]);
+        ids.hear(News::Lost);
+        assert_eq!(bound(&ids), [true, false]);
+        assert!(ids.is_bound(home, None));
+    }
+
+    /// What is counted as gone with its namespace when that has ended after this news, of two sockets of which so many
+    /// were told of.
+    fn gone_without_event(told: u64, news: News) -> u64 {
+        let (id, track) = (NetnsId { device: 4, inode: 10 }, tracking());
+        let table = track.table(id);
+        table.see(&[5, 6]);
+        let mut ids = Ids::default();
+        let bare = Label::bare(id, Some(3));
+        ids.bind(Arc::new(Label { table: Some(Arc::clone(&table)), ..bare }));
+        ids.batch_begins();
+        ids.hear(news);
+        (5..5 + told).for_each(|cookie| table.lock().ended(cookie));
+        ids.batch_begins();
+        ids.nothing_left();
+        drop((ids, table));
+        track.gone(id);
+        assert_eq!(track.totals().entries, 0);
+        track.totals().netns_gone
+    }
+
+    fn tracking() -> Track {
+        Track::new(TrackSettings { bytes: 1 << 20, deltas: true })
+    }
+
+    #[test]
+    fn what_is_left_at_the_certain_end_of_a_namespace_went_with_it() {
+        let ended = [0, 1, 2].map(|told| gone_without_event(told, News::Ended(3)));
+        assert_eq!(ended, [2, 1, 0]);
+        assert_eq!(gone_without_event(0, News::Lost), 0, "nobody knows");
     }
 }

@@ -14,6 +14,7 @@ use sockeye_sys::{Event, EventBatch, EventSocket, RouteSocket, clock};
 use tracing::warn;
 
 use super::counters::Totals;
+use super::pace::{Left, Next, Pace};
 use super::rows::{Groups, Owners, Rows};
 use super::shared::Shared;
 
@@ -36,48 +37,40 @@ pub(super) struct Listener {
     pub(super) lost: u32,
 }
 
-/// What a batch was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Left {
-    /// The kernel may have more.
-    More,
-    /// It had no more.
-    Nothing,
-}
-
 impl Listener {
-    /// Listens until the source ends.
-    /// Gives back the socket, and what the kernel had lost.
+    /// Listens until the source ends. Gives back the socket, and what the kernel had lost. Where events come faster than they
+    /// are read, some may be left in the socket: whoever goes on reads them, and at an exit they are neither rows nor counted.
     pub(super) fn run(mut self) -> (EventSocket, u32) {
         let mut batch = EventBatch::new(BATCH);
         let mut rows = Rows::new(&self.shared.sockdiag.settings);
-        let mut answered = 0;
+        let (mut pace, mut answered) = (Pace::default(), 0);
         loop {
             // Asked before anything is read: what was told before is among the rows then.
             let asked = self.shared.asked.load(Ordering::Acquire);
             let ending = self.shared.ending.load(Ordering::Acquire);
             let left = self.batch(&mut batch, &mut rows);
-            if left == Left::More {
-                if rows.since().is_some_and(|since| since.elapsed() >= self.flush_every) {
-                    rows.send(&self.outlet);
-                }
-                continue;
-            }
+            let next = pace.next(left, asked > answered, ending, Instant::now());
             let due = rows.since().is_some_and(|since| since.elapsed() >= self.flush_every);
-            if due || asked > answered || ending {
+            let answers = next != Next::Read && asked > answered;
+            if due || answers || next == Next::End {
                 rows.send(&self.outlet);
             }
-            if asked > answered {
+            if answers {
                 self.count_lost();
                 answered = asked;
                 // Whoever asked may have given up.
                 let _ = self.answered.try_send((answered, self.shared.counters.totals()));
             }
-            if ending {
+            if next == Next::End {
+                if left == Left::More {
+                    warn!("events of closed sockets come faster than they are read: some are left");
+                }
                 self.count_lost();
                 return (self.socket, self.lost);
             }
-            self.wait(rows.since());
+            if left != Left::More {
+                self.wait(rows.since());
+            }
         }
     }
 
@@ -85,10 +78,11 @@ impl Listener {
     fn batch(&mut self, batch: &mut EventBatch, rows: &mut Rows) -> Left {
         self.shared.hearing().ids.batch_begins();
         let asked_ns = clock::boottime_ns();
-        let received = match self.socket.recv(batch) {
-            Ok(received) => received,
+        let left = match self.socket.recv(batch) {
+            // A batch that is not full says nothing: that the buffer was full may be told behind it.
+            Ok(_) => Left::More,
             Err(error) => match error.raw_os_error() {
-                Some(EAGAIN) => 0,
+                Some(EAGAIN) => Left::Nothing,
                 Some(EINTR) => return Left::More,
                 Some(ENOBUFS) => {
                     self.shared.counters.add(&Totals { enobufs: 1, ..Totals::default() });
@@ -98,11 +92,10 @@ impl Listener {
                 _ => {
                     warn!(%error, "events of closed sockets can't be read");
                     std::thread::sleep(RECOVERY);
-                    0
+                    Left::Unknown
                 }
             },
         };
-        let left = if received < batch.capacity() { Left::Nothing } else { Left::More };
         let events: Vec<Event<'_>> = batch.events().collect();
         let mut owners = Owners::default();
         let heard = {

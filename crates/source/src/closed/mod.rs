@@ -13,6 +13,7 @@ mod hearing;
 mod ids;
 mod label;
 mod listener;
+mod pace;
 mod rows;
 mod settings;
 mod shared;

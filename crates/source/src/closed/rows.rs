@@ -110,6 +110,10 @@ impl Rows {
             let Some(diag) = socket(event, seen) else { continue };
             if diag.destination_port() == 0 {
                 seen.unconnected += 1;
+                // It may have been one until it was aborted.
+                if let Some(table) = &mut table {
+                    table.ended(diag.cookie());
+                }
                 continue;
             }
             let Some(label) = label else {
@@ -118,6 +122,10 @@ impl Rows {
             };
             if !settings.modulus.keeps(diag.cookie()) {
                 seen.sampled_out += 1;
+                if let Some(table) = &mut table {
+                    // Another sample may have had it.
+                    table.forget(diag.cookie());
+                }
                 continue;
             }
             let (last, deltas) = match &mut table {

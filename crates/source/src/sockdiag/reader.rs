@@ -31,7 +31,8 @@ use super::reading::{Read, Reading, To};
 use super::ring_reader;
 use super::rows::{Common, Rows};
 use super::settings::Settings;
-use crate::track::Track;
+use crate::STACK_BYTES;
+use crate::track::{Asks, Track};
 
 /// What every reader shares.
 #[derive(Debug)]
@@ -155,10 +156,9 @@ impl Shared {
         };
         Self {
             wanted: settings.useful_attrs(),
-            track: settings.track.map(|wanted| {
-                let new = || Arc::new(Track::new(wanted, CONNECTED.is_within(settings.states)));
-                track.unwrap_or_else(new)
-            }),
+            track: settings
+                .track
+                .map(|wanted| track.unwrap_or_else(|| Arc::new(Track::new(wanted)))),
             kits: Kits::new(&settings, readers),
             settings,
             counters: Arc::default(),
@@ -167,6 +167,18 @@ impl Shared {
             budget: Budget::new(MOST_KNOWN),
             everywhere: OnceLock::new(),
             refused: AtomicBool::new(false),
+        }
+    }
+
+    /// What polls ask for.
+    pub(crate) fn asks(&self) -> Asks {
+        let Settings { states, modulus, filter, scan, .. } = &self.settings;
+        Asks {
+            states: *states,
+            modulus: *modulus,
+            filter: filter.clone(),
+            scan: scan.clone(),
+            sees_all: CONNECTED.is_within(*states),
         }
     }
 
@@ -436,7 +448,6 @@ fn visit_failed(error: VisitError) -> Incomplete {
 pub(crate) const RECEIVE_TIMEOUT: Duration = Duration::from_millis(100);
 /// What a socket with an event passes through while polls can see it.
 const CONNECTED: StateSet = StateSet::CONNECTIONS;
-const STACK_BYTES: usize = 256 * 1024;
 /// 3.5 MiB, for all namespaces together.
 const MOST_KNOWN: usize = 65_536;
 

@@ -1,7 +1,7 @@
 //! The source: scans, dispatches, waits, and reports namespace by namespace.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -31,6 +31,7 @@ struct State {
     scanner: Scanner,
     readers: Readers,
     warned_incomplete: bool,
+    remembered: Remembered,
 }
 
 impl SockDiag {
@@ -52,7 +53,8 @@ impl SockDiag {
         let scanner = Scanner::new(settings.scan.clone());
         let shared = Arc::new(Shared::new(settings, home, processors(), track));
         let readers = Readers::new(Arc::clone(&shared));
-        let state = State { scanner, readers, warned_incomplete: false };
+        let state =
+            State { scanner, readers, warned_incomplete: false, remembered: Remembered::Unseen };
         Ok(Self { state: Arc::new(Mutex::new(state)), shared, watcher: None })
     }
 
@@ -61,7 +63,7 @@ impl SockDiag {
     pub fn watch(&mut self, directories: Vec<std::path::PathBuf>) {
         let (state, counters) = (Arc::clone(&self.state), self.counters());
         // While a poll runs, this waits for its end. The watcher is never dropped during one.
-        let on_change = move || lock(&state).refresh(&counters);
+        let on_change = move || drop(lock(&state).refresh(&counters));
         match Watcher::spawn(directories, on_change) {
             Ok(watcher) => self.watcher = Some(watcher),
             Err(error) => warn!(%error, "namespaces are looked for at polls only"),
@@ -117,7 +119,7 @@ impl Source for SockDiag {
 
     fn poll(&mut self, outlet: &Outlet, stop: &Stop) -> Vec<PartReport> {
         let mut state = lock(&self.state);
-        state.refresh(&self.shared.counters);
+        state.begin(&self.shared);
         let (sender, done) = unbounded();
         state.readers.dispatch(outlet, stop, &sender);
         drop(sender);
@@ -145,8 +147,39 @@ impl Source for SockDiag {
     }
 }
 
+/// What is remembered of sockets, and may have been by somebody before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remembered {
+    /// Nothing was read yet.
+    Unseen,
+    /// There was no complete scan yet: some of it may be of namespaces that went before, or of such as are looked for
+    /// `elsewhere`.
+    Unswept { elsewhere: bool },
+    /// All of it is of namespaces that were there.
+    Swept,
+}
+
 impl State {
-    fn refresh(&mut self, counters: &Counters) {
+    /// Looks for namespaces before a poll. Who was before has read for the last time when the first one begins.
+    fn begin(&mut self, shared: &Shared) {
+        let Some(track) = &shared.track else {
+            self.refresh(&shared.counters);
+            return;
+        };
+        if self.remembered == Remembered::Unseen {
+            self.remembered = Remembered::Unswept { elsewhere: track.ask(shared.asks()) };
+        }
+        // Others give tables to namespaces that appear while it scans.
+        let before = if self.remembered == Remembered::Swept { Vec::new() } else { track.ids() };
+        let Some(found) = self.refresh(&shared.counters) else { return };
+        if let Remembered::Unswept { elsewhere } = self.remembered {
+            track.sweep(&before, &found, elsewhere);
+            self.remembered = Remembered::Swept;
+        }
+    }
+
+    /// The namespaces that there are, if all were found.
+    fn refresh(&mut self, counters: &Counters) -> Option<BTreeSet<NetnsId>> {
         let began = Instant::now();
         let scan = self.scanner.scan();
         counters.scanned(&scan, began.elapsed());
@@ -157,6 +190,8 @@ impl State {
             warn!(%errno, "the scan for namespaces failed in places: some may be missing");
         }
         self.readers.reconcile(&scan);
+        let all = || scan.namespaces.iter().map(|netns| netns.id).collect();
+        scan.incomplete.is_none().then(all)
     }
 }
 

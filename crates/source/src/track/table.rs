@@ -24,6 +24,8 @@ pub(crate) struct Table {
     forgot: bool,
     /// A socket found no room since the last dump ended.
     pressed: bool,
+    /// Dumps since polls asked for something else, the last one before counted as none.
+    dumps_alike: u16,
     pub(super) counts: TableCounts,
 }
 
@@ -75,6 +77,7 @@ impl Table {
             dumps: Dumps::default(),
             forgot: false,
             pressed: false,
+            dumps_alike: u16::MAX,
             counts: TableCounts::default(),
         }
     }
@@ -94,6 +97,17 @@ impl Table {
     /// A dump is about to be asked for.
     pub(super) fn begin_dump(&mut self, now_ns: i64) {
         self.dumps.begin(now_ns);
+        self.dumps_alike = self.dumps_alike.saturating_add(1);
+    }
+
+    /// Dumps that begin from now on may not show what those before did.
+    pub(super) fn ask_otherwise(&mut self) {
+        self.dumps_alike = 0;
+    }
+
+    /// Sockets were forgotten that may still be there.
+    pub(super) fn set_forgot(&mut self) {
+        self.forgot = true;
     }
 
     /// A dump that was requested at this time shows a socket.
@@ -173,6 +187,31 @@ impl Table {
         (Some(Last { entry: last, kind }), deltas)
     }
 
+    /// The kernel tells of the end of a socket that is to be no row: it was aborted, or let go of its peer.
+    pub(crate) fn ended(&mut self, cookie: u64) {
+        if !self.forget(cookie) {
+            self.remember_closed(cookie);
+        }
+    }
+
+    /// The same of one that no poll shows; whether it is known from before.
+    pub(crate) fn forget(&mut self, cookie: u64) -> bool {
+        let slot = self.slab.find(cookie);
+        let Some(entry) = slot.and_then(|slot| self.slab.get_mut(slot)) else { return false };
+        if entry.has_vanished() {
+            entry.set_vanished(false);
+            self.counts.late += 1;
+        }
+        let kind = entry.kind();
+        if self.dumps.is_under_way() {
+            entry.set_closed();
+        } else {
+            self.slab.remove(cookie);
+            self.kinds.release(kind);
+        }
+        true
+    }
+
     /// A dump that is under way may yet show it, and it must not be taken for a new one.
     fn remember_closed(&mut self, cookie: u64) {
         if self.dumps.is_under_way() {
@@ -181,6 +220,8 @@ impl Table {
             entry.set_closed();
             if self.slab.insert(entry).is_none() {
                 self.refuse();
+                // Its row would be a first one again.
+                self.forgot = true;
             }
         }
     }
@@ -198,13 +239,18 @@ impl Table {
             let Some(entry) = self.slab.get_mut(slot) else { continue };
             let (cookie, kind) = (entry.cookie(), entry.kind());
             if !entry.is_closed() {
+                if entry.last_seen() == self.dumps.current() {
+                    continue;
+                }
                 let absences = self.dumps.absences(entry.last_seen());
                 let now_ns = judgement.now_ns;
                 let expired = self.dumps.is_expired(entry.last_seen(), absences, now_ns);
                 if absences < ABSENCES && !expired {
                     continue;
                 }
-                if heard == Some(true) && absences >= ABSENCES && !entry.has_vanished() {
+                let is_asked_for = self.dumps.age(entry.last_seen()) < self.dumps_alike;
+                let has_vanished = heard == Some(true) && absences >= ABSENCES && is_asked_for;
+                if has_vanished && !entry.has_vanished() {
                     entry.set_vanished(true);
                     self.counts.vanished += 1;
                 }
@@ -228,6 +274,11 @@ impl Table {
         let bytes = self.kinds.bytes();
         self.budget.settle(self.kinds_charged, bytes);
         self.kinds_charged = bytes;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_forgotten(&self) -> bool {
+        self.forgot
     }
 
     fn first_flags(&self) -> u32 {
@@ -276,34 +327,10 @@ const GRACE_NS: i64 = 20_000_000;
 
 #[cfg(test)]
 mod tests {
+    use super::super::test_message::{message, parse};
     use super::*;
 
     const SECOND: i64 = 1_000_000_000;
-
-    /// A message of a socket with a `tcp_info` of these bytes sent and received.
-    fn message(cookie: u64, sent: u64, received: u64) -> Vec<u8> {
-        let mut message = vec![0; 72];
-        (message[0], message[1]) = (2, 1);
-        message[44..52]
-            .copy_from_slice(&[&cookie.to_ne_bytes()[..4], &cookie.to_ne_bytes()[4..]].concat());
-        message[64..68].copy_from_slice(&1000u32.to_ne_bytes());
-        message[68..72].copy_from_slice(&77u32.to_ne_bytes());
-        let mut info = vec![0; 280];
-        info[128..136].copy_from_slice(&received.to_ne_bytes());
-        info[200..208].copy_from_slice(&sent.to_ne_bytes());
-        for (nr, payload) in [(2u16, info), (4, b"cubic\0".to_vec()), (7, vec![9; 36])] {
-            let len = u16::try_from(4 + payload.len()).unwrap();
-            message.extend(len.to_ne_bytes());
-            message.extend(nr.to_ne_bytes());
-            message.extend(payload);
-            message.resize(message.len().next_multiple_of(4), 0);
-        }
-        message
-    }
-
-    fn parse(message: &[u8]) -> InetDiag<'_> {
-        InetDiag::parse(message, sockeye_wire::AttrSet::ALL).unwrap()
-    }
 
     struct Poller {
         table: Table,
@@ -491,5 +518,56 @@ mod tests {
         assert_eq!(poller.table.seen(&parse(&listener), 0), Seen::Row(None));
         assert_eq!(poller.table.seen(&parse(&waiter), 0), Seen::Row(None));
         assert_eq!(poller.table.len(), 0);
+    }
+
+    #[test]
+    fn what_ends_without_a_row_has_not_vanished() {
+        let mut poller = Poller::new();
+        poller.poll(&[5, 6]);
+        poller.table.ended(5);
+        assert_eq!(poller.table.len(), 1);
+        poller.begin();
+        poller.table.ended(6);
+        poller.table.ended(7);
+        assert_eq!(deltas(poller.see(6, 0)), (0, 0), "the dump was on its way");
+        assert_eq!(deltas(poller.see(7, 0)), (0, 0));
+        poller.end(true);
+        assert_eq!((poller.table.len(), poller.table.left()), (0, (0, 0)));
+        (0..3).for_each(|_| drop(poller.poll(&[])));
+        assert_eq!(poller.table.counts, TableCounts::default());
+    }
+
+    #[test]
+    fn what_ends_without_a_row_after_it_has_vanished_is_late() {
+        let mut poller = Poller::new();
+        for cookies in [&[5][..], &[], &[]] {
+            poller.poll(cookies);
+        }
+        assert!(poller.table.forget(5) && !poller.table.forget(5));
+        assert_eq!((poller.table.counts.vanished, poller.table.counts.late), (1, 1));
+        assert_eq!(poller.table.len(), 0);
+    }
+
+    #[test]
+    fn what_polls_were_not_asked_for_any_more_is_forgotten_and_what_they_show_again_can_vanish() {
+        let mut poller = Poller::new();
+        poller.poll(&[5, 6]);
+        poller.table.ask_otherwise();
+        poller.poll(&[6]);
+        (0..3).for_each(|_| drop(poller.poll(&[])));
+        assert_eq!(poller.table.counts.vanished, 1, "the one that was shown since");
+        (0..140).for_each(|_| drop(poller.poll(&[])));
+        assert_eq!((poller.table.counts.vanished, poller.table.counts.forgotten), (1, 2));
+    }
+
+    #[test]
+    fn an_end_that_finds_no_room_while_a_dump_is_under_way_is_told_of_by_first_rows() {
+        let mut poller = Poller::new();
+        poller.table = Table::new(Arc::new(Budget::new(0)));
+        poller.close(5, 10);
+        assert!(!poller.table.has_forgotten(), "no dump can show it");
+        poller.begin();
+        poller.close(5, 10);
+        assert_eq!((poller.table.has_forgotten(), poller.table.counts.refused), (true, 1));
     }
 }

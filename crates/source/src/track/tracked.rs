@@ -100,8 +100,33 @@ impl Tracked {
         self.lock().guard.end_dump(&Judgement { complete, heard_up_to_ns, now_ns });
     }
 
+    /// Polls ask for something else from now on.
+    pub(super) fn ask_otherwise(&self) {
+        self.lock().guard.ask_otherwise();
+    }
+
+    /// Sockets of this namespace were remembered elsewhere.
+    pub(super) fn forgot(&self) {
+        self.lock().guard.set_forgot();
+    }
+
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+impl Tracked {
+    /// A complete dump shows connections with these cookies.
+    pub(crate) fn see(&self, cookies: &[u64]) {
+        self.begin_dump();
+        let chunk = self.chunk(1, true);
+        for cookie in cookies {
+            let message = super::test_message::message(*cookie, 0, 0);
+            chunk.seen(&super::test_message::parse(&message));
+        }
+        drop(chunk);
+        self.end_dump(true, 0);
     }
 }
 

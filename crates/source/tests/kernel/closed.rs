@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use sockeye_netns::ScanOptions;
-use sockeye_pipeline::{Completeness, Incomplete};
+use sockeye_pipeline::{Completeness, Incomplete, Source as _};
 use sockeye_source::closed::{Closed, Scope, Settings as ClosedSettings};
 use sockeye_source::sockdiag::{Settings, SockDiag};
 use sockeye_testkit::netns::{Netns, TestNetns};
@@ -247,6 +247,23 @@ fn a_filter_and_a_sample_are_for_closed_connections_too() {
     let rows = ear.rows_of(&blue).len();
     assert!((50..150).contains(&rows), "{rows}");
     assert!(ear.closed.counters().totals().sampled_out >= 250);
+}
+
+#[test]
+#[ignore = "needs root; `cargo xtask ci` runs it"]
+fn rows_that_were_sent_behind_the_last_report_are_reported_by_whoever_goes_on() {
+    let _alone = alone();
+    let blue = TestNetns::new("blue").unwrap();
+    let mut ear = Ear::new(tracking(), closed_settings());
+    ear.rows();
+    short_lived(&blue, "127.0.0.1", 20, 1, 1);
+    thread::sleep(Duration::from_millis(50));
+    let handover = ear.closed.handover();
+    ear.closed.finish(&ear.eye.outlet);
+    ear.closed = Closed::after(&handover, &ear.eye.source);
+    ear.closed.start(&ear.eye.outlet, &ear.eye.stop);
+    assert_eq!(ear.rows_of(&blue).len(), 40);
+    assert!(ear.report.as_ref().unwrap().rows >= 40);
 }
 
 #[test]
