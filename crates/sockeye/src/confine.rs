@@ -9,6 +9,7 @@ use std::thread;
 
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
+use sockeye_netns::DEFAULT_MOUNT_DIRS;
 use sockeye_sys::capabilities::{self, Capability};
 use sockeye_sys::landlock::{self, Allowed, Enforced};
 use sockeye_sys::seccomp;
@@ -83,7 +84,9 @@ pub(crate) fn confine(
     // Distributions keep what names hosts in different places.
     let resolver = RESOLVER.iter().filter_map(|file| directory_of(Path::new(file)));
     let system = SYSTEM.iter().map(PathBuf::from).chain(resolver);
-    let read = system.chain(program).chain(places.read).collect();
+    // Our own namespace has its name from there.
+    let mounts = DEFAULT_MOUNT_DIRS.iter().map(PathBuf::from).chain(directories.iter().cloned());
+    let read = system.chain(program).chain(mounts).chain(places.read).collect();
     let allowed = Allowed { read, write: places.write, connect };
     if checked.run.collect.netns.own_netns_only {
         restrict(&allowed);

@@ -25,7 +25,7 @@ fn poll_twice(
     fs::write(
         &config,
         format!(
-            "max-loops = 1\nown-netns-only = true\n[[sink]]\ndest = \"file:{}\"\nmarshal = \"protobufList\"\n\
+            "max-loops = 1\nown-netns-only = true\nlisten = \"off\"\nclosed = \"off\"\n[[sink]]\ndest = \"file:{}\"\nmarshal = \"protobufList\"\n\
              [[sink]]\ndest = \"file:{}\"\nmarshal = \"{format}\"\n{}\n",
             list.display(),
             other.display(),

@@ -35,7 +35,7 @@ impl Eye {
     pub fn open_in(netns: &TestNetns, arguments: &[&str]) -> Self {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net={}", netns.path().display())).arg("--");
-        command.arg(sockeye().get_program()).args(["run", "--own-netns-only"]);
+        command.arg(sockeye().get_program()).args(["run", "--own-netns-only", "--listen=off"]);
         Self::spawn(&mut command, arguments)
     }
 

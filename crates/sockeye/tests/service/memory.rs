@@ -59,7 +59,7 @@ fn with_its_queues_full_it_stays_below_its_limit() {
         "--timeout",
         "40ms",
     ]);
-    command.args(["--dest", "stdout"]);
+    command.args(["--dest", "stdout", "--track-bytes", "16MiB", "--closed-buffer", "4MiB"]);
     command.args(["--queue-bytes", "24MiB", "--max-threads", "2", "--log-level", "debug"]);
     command.args(["--memory-limit", &limit.to_string()]);
     let mut daemon = Daemon::spawn(&mut command);
