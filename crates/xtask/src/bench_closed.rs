@@ -86,6 +86,7 @@ impl Bench<'_> {
             PROTO,
             "--cpus",
             "0",
+            "--listen=off",
         ]);
         command.args(["--frequency", "10m", "--log-level", "debug"]);
         command.stdout(Stdio::null()).stderr(Stdio::piped());

@@ -116,6 +116,8 @@ impl Contender {
         }
         // Polls alone, unless an argument says otherwise. A program that knows of no closed sockets looks past it.
         command.env("SOCKEYE_CLOSED", "off");
+        // A listener would be one more socket.
+        command.env("SOCKEYE_LISTEN", "off");
         let every_ms = every.as_millis();
         match self.kind {
             Kind::Drain => {
