@@ -4,11 +4,12 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
+use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
-use netlink_sys::{Socket, SocketAddr};
-use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
+
+use crate::datagram;
 
 /// A kernel socket that belongs to the network namespace of the thread that opened it, whichever thread uses it later.
 ///
@@ -57,8 +58,7 @@ impl DiagSocket {
 
     /// Sends one request to the kernel. For a dump the kernel fills the first reply inside this call.
     pub fn send(&self, request: &[u8]) -> io::Result<()> {
-        let sent = self.socket.send_to(request, &SocketAddr::new(0, 0), 0)?;
-        if sent == request.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+        datagram::send(&self.socket, request)
     }
 
     /// Receives one datagram into `buffer`; blocks for at most the receive timeout.
@@ -66,14 +66,7 @@ impl DiagSocket {
     /// # Errors
     /// `EAGAIN`: the timeout passed; `EINTR`: call again; `ENOBUFS`: the kernel dropped replies.
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        let capacity = buffer.len();
-        let mut space: &mut [u8] = buffer;
-        let (len, sender) = self.socket.recv_from(&mut space, libc::MSG_TRUNC)?;
-        Ok(Received {
-            len: len.min(capacity),
-            truncated: len > capacity,
-            from_kernel: sender.port_number() == 0,
-        })
+        datagram::recv(&self.socket, buffer)
     }
 }
 

@@ -8,6 +8,7 @@
 pub mod affinity;
 pub mod capabilities;
 pub mod clock;
+mod datagram;
 pub mod diag_socket;
 pub mod event_socket;
 pub mod landlock;

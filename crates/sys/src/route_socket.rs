@@ -4,13 +4,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_ROUTE;
-use netlink_sys::{Socket, SocketAddr};
-use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 
-use crate::Received;
+use crate::{Received, datagram};
 
 /// A socket of the namespace of the thread that opened it: ids are as seen from there.
 #[derive(Debug)]
@@ -43,8 +42,7 @@ impl RouteSocket {
 
     /// Sends one request to the kernel.
     pub fn send(&self, request: &[u8]) -> io::Result<()> {
-        let sent = self.socket.send_to(request, &SocketAddr::new(0, 0), 0)?;
-        if sent == request.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+        datagram::send(&self.socket, request)
     }
 
     /// Receives one datagram.
@@ -52,14 +50,7 @@ impl RouteSocket {
     /// # Errors
     /// `EAGAIN`: there is none, or none came in time; `EINTR`: call again; `ENOBUFS`: the kernel had no room for some.
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        let capacity = buffer.len();
-        let mut space: &mut [u8] = buffer;
-        let (len, sender) = self.socket.recv_from(&mut space, libc::MSG_TRUNC)?;
-        Ok(Received {
-            len: len.min(capacity),
-            truncated: len > capacity,
-            from_kernel: sender.port_number() == 0,
-        })
+        datagram::recv(&self.socket, buffer)
     }
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use sockeye_filter::Resolved;
 use sockeye_netns::{Container, NetnsId};
-use sockeye_record::{CLOSED, DAEMON_VERSION, DumpContext, SCHEMA_VERSION};
+use sockeye_record::{CLOSED, DumpContext};
 
-use crate::sockdiag::Host;
+use crate::sockdiag::{Host, NamedNetns};
 use crate::track::Tracked;
 
 /// A namespace whose closed sockets are told of.
@@ -39,28 +39,9 @@ impl Label {
     }
 
     /// What is the same for all rows of one batch.
-    pub(super) fn context<'a>(
-        &'a self,
-        host: &'a Host,
-        (wall, boot): (i64, i64),
-    ) -> DumpContext<'a> {
-        let container = self.container.as_ref();
-        DumpContext {
-            schema_version: SCHEMA_VERSION,
-            daemon_version: DAEMON_VERSION,
-            timestamp_ns: wall,
-            boottime_ns: boot,
-            hostname: &host.hostname,
-            location: &host.location,
-            netns: &self.name,
-            netns_inode: self.id.inode,
-            nsid: self.nsid,
-            container_id: container.map_or("", |container| &container.id),
-            container_runtime: container.map_or("", |container| container.runtime.as_str()),
-            label: &host.label,
-            tag: &host.tag,
-            record_kind: CLOSED,
-        }
+    pub(super) fn context<'a>(&'a self, host: &'a Host, now: (i64, i64)) -> DumpContext<'a> {
+        let (name, container) = (&*self.name, self.container.as_ref());
+        host.context(NamedNetns { id: self.id, name, container, nsid: self.nsid }, now, CLOSED)
     }
 
     #[cfg(test)]

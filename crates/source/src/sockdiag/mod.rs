@@ -41,3 +41,4 @@ pub use source::SockDiag;
 
 pub(crate) use reader::Shared;
 pub(crate) use rows::Ship;
+pub(crate) use settings::NamedNetns;

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sockeye_filter::Resolved;
 use sockeye_netns::{Container, NetnsId};
-use sockeye_record::{DAEMON_VERSION, DumpContext, Envelope, POLL, SCHEMA_VERSION, SocketRow};
+use sockeye_record::{DumpContext, Envelope, POLL, SocketRow};
 use sockeye_sys::clock;
 use sockeye_wire::{InetDiag, StateSet, tcp_state};
 
 use super::health::TcpHealth;
 use super::kit::Lanes;
 use super::sample::Modulus;
-use super::settings::Host;
+use super::settings::{Host, NamedNetns};
 use crate::track::{Chunk, Seen, ShipUnlocked, Tracked};
 
 /// What takes envelopes. It may have to wait for the sinks: nothing of a namespace must be held meanwhile.
@@ -104,23 +104,9 @@ impl Rows {
 
     /// What is the same for every row.
     pub(crate) fn context<'a>(&'a self, host: &'a Host) -> DumpContext<'a> {
-        let container = self.container.as_ref();
-        DumpContext {
-            schema_version: SCHEMA_VERSION,
-            daemon_version: DAEMON_VERSION,
-            timestamp_ns: self.requested.0,
-            boottime_ns: self.requested.1,
-            hostname: &host.hostname,
-            location: &host.location,
-            netns: &self.name,
-            netns_inode: self.id.inode,
-            nsid: self.nsid,
-            container_id: container.map_or("", |container| &container.id),
-            container_runtime: container.map_or("", |container| container.runtime.as_str()),
-            label: &host.label,
-            tag: &host.tag,
-            record_kind: POLL,
-        }
+        let (name, container) = (&*self.name, self.container.as_ref());
+        let netns = NamedNetns { id: self.id, name, container, nsid: self.nsid };
+        host.context(netns, self.requested, POLL)
     }
 
     /// Whether the socket is one of those that were asked for.

@@ -5,8 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use sockeye_filter::{Filter, Support};
-use sockeye_netns::ScanOptions;
-use sockeye_record::{Encoding, Limits};
+use sockeye_netns::{Container, NetnsId, ScanOptions};
+use sockeye_record::{DAEMON_VERSION, DumpContext, Encoding, Limits, SCHEMA_VERSION};
 use sockeye_wire::attrs::nr;
 use sockeye_wire::{AttrSet, StateSet};
 
@@ -84,6 +84,43 @@ pub struct Host {
     pub location: String,
     pub label: String,
     pub tag: String,
+}
+
+/// A namespace as its rows name it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NamedNetns<'a> {
+    pub(crate) id: NetnsId,
+    pub(crate) name: &'a str,
+    pub(crate) container: Option<&'a Container>,
+    pub(crate) nsid: Option<u32>,
+}
+
+impl Host {
+    /// What is the same for rows of one kind, namespace and moment: wall clock and boot time, ns.
+    pub(crate) fn context<'a>(
+        &'a self,
+        netns: NamedNetns<'a>,
+        (timestamp_ns, boottime_ns): (i64, i64),
+        record_kind: u32,
+    ) -> DumpContext<'a> {
+        let container = netns.container;
+        DumpContext {
+            schema_version: SCHEMA_VERSION,
+            daemon_version: DAEMON_VERSION,
+            timestamp_ns,
+            boottime_ns,
+            hostname: &self.hostname,
+            location: &self.location,
+            netns: netns.name,
+            netns_inode: netns.id.inode,
+            nsid: netns.nsid,
+            container_id: container.map_or("", |container| &container.id),
+            container_runtime: container.map_or("", |container| container.runtime.as_str()),
+            label: &self.label,
+            tag: &self.tag,
+            record_kind,
+        }
+    }
 }
 
 impl Settings {
