@@ -1,7 +1,7 @@
 //! `sockeye-drain`: dumps every TCP socket of a namespace again and again, and throws the bytes away.
 //!
-//! What is left of a poll when nothing is done with the answer. `--every-ms` gives it the rhythm of a poll, so that
-//! caches and the processor's clock are as warm for one as for the other.
+//! What is left of a poll when nothing is done with the answer: a line for each dump says what it cost. `--every-ms` gives
+//! it the rhythm of a poll, so that caches and the processor's clock are as warm for one as for the other.
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use sockeye_benches::request::drain;
-use sockeye_sys::DiagSocket;
+use sockeye_sys::{DiagSocket, clock};
 
 fn main() -> Result<()> {
     let (mut loops, mut every) = (1_u32, Duration::ZERO);
@@ -26,12 +26,15 @@ fn main() -> Result<()> {
     let socket = DiagSocket::open(Duration::from_mins(1))?;
     let mut buffer = vec![0; 32 * 1024];
     let mut next = Instant::now();
-    let mut bytes = 0;
+    let mut told = 0;
     for seq in 1..=loops {
         thread::sleep(next.saturating_duration_since(Instant::now()));
         next += every;
+        let mut bytes = 0;
         drain(&socket, seq, &mut buffer, |chunk| bytes += chunk.len())?;
+        let now = clock::process_cpu_ns();
+        eprintln!("drained bytes={bytes} cpu_us={}", (now - told) / 1000);
+        told = now;
     }
-    eprintln!("{loops} dumps, {bytes} bytes");
     Ok(())
 }

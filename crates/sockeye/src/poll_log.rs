@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use sockeye_pipeline::{Completeness, DropReason, Event, Incomplete, PartReport};
-use tracing::{debug, info, warn};
+use sockeye_sys::clock;
+use tracing::{debug, info, trace, warn};
 
 /// Turns events into lines.
 #[derive(Default)]
@@ -17,6 +18,13 @@ pub(crate) struct PollLog {
     dropped: BTreeMap<(String, &'static str), Paced>,
     late: Paced,
     high_water: Paced,
+    cpu: Cpu,
+}
+
+/// Processor time of the process.
+#[derive(Default)]
+struct Cpu {
+    told_ns: i64,
 }
 
 /// A count that is said at most once a minute.
@@ -32,7 +40,9 @@ impl PollLog {
         match event {
             Event::Polled { poll, took, parts } => {
                 let rows: u64 = parts.iter().map(|part| part.rows).sum();
-                debug!(poll, rows, namespaces = parts.len(), took_ms = took.as_millis(), "polled");
+                let (namespaces, took_ms) = (parts.len(), took.as_millis());
+                let cpu_us = self.cpu.since_the_last() / 1000;
+                debug!(poll, rows, namespaces, took_ms, cpu_us, "polled");
                 self.polled(parts);
             }
             Event::Dropped { sink, reason, rows } => self.dropped(sink, *reason, *rows),
@@ -54,7 +64,7 @@ impl PollLog {
         self.incomplete.retain(|_, said| said.elapsed() < PACE);
         for part in parts {
             let (plan, took) = (part.plan, part.took.as_micros());
-            debug!(netns = %part.part, plan, rows = part.rows, took_us = took, "read");
+            trace!(netns = %part.part, plan, rows = part.rows, took_us = took, "read");
             match part.completeness {
                 Completeness::Complete => {}
                 // Normal where containers come and go, and where the daemon ends.
@@ -89,6 +99,14 @@ impl PollLog {
         } else {
             warn!(sink, rows, reason, "rows dropped");
         }
+    }
+}
+
+impl Cpu {
+    /// Nanoseconds since it was told last: of a poll, with all that was done since the poll before it.
+    fn since_the_last(&mut self) -> i64 {
+        let now = clock::process_cpu_ns();
+        now - std::mem::replace(&mut self.told_ns, now)
     }
 }
 
@@ -139,6 +157,18 @@ mod tests {
         log.polled(&many);
         assert_eq!(log.incomplete.len(), MOST_NAMED);
         assert_eq!(log.unnamed.unsaid, 12, "thirteen were not named, of which the first was said");
+    }
+
+    #[test]
+    fn processor_time_is_told_once_and_grows_with_work() {
+        let mut cpu = Cpu::default();
+        let all = cpu.since_the_last();
+        let mut sum = 0u64;
+        for i in 0..20_000_000u64 {
+            sum = std::hint::black_box(sum ^ i);
+        }
+        let work = cpu.since_the_last();
+        assert!(all > 0 && work > 1_000_000 && work < 20_000_000_000, "{all} {work} {sum}");
     }
 
     #[test]

@@ -175,7 +175,6 @@ impl Bench<'_> {
 
     /// Cases 4, 5 and 6: the same sockets, with namespaces beside them.
     fn beside(&mut self, crowd: &Crowd, wants: &dyn Fn(&str) -> bool, ring: bool) -> Result<()> {
-        let mut every = Duration::from_secs(1);
         for (case, connections, churn, target) in [
             ("4", 0, 0, Some(Target::AtMost(1.10))),
             ("5", 10, 0, Some(Target::AtMost(1.30))),
@@ -188,7 +187,7 @@ impl Bench<'_> {
             self.say(&format!(
                 "200 namespaces, {connections} connections each, {churn} that come and go"
             ));
-            let village = Village::open(self.programs, 200, connections, churn, every)?;
+            let village = Village::open(self.programs, 200, connections, churn, CHURN_EVERY)?;
             let path = crowd.path();
             let rows = crowd.sockets + village.sockets;
             let all = || {
@@ -200,11 +199,7 @@ impl Bench<'_> {
             if with_ring {
                 turns.push(("ring", all().with(&["--io-uring"])));
             }
-            // Case 6 opens and closes in the rhythm that was found for case 5.
-            if churn == 0 {
-                every = rhythm(&contenders(&turns))?;
-            }
-            let costs = self.take_turns_every(every, crowd.sockets, &turns)?;
+            let costs = self.take_turns(crowd, &turns)?;
             if wants(case) {
                 let what = match case {
                     "4" => "200 idle namespaces beside it, CPU / case 1",
@@ -249,23 +244,12 @@ impl Bench<'_> {
     }
 
     fn take_turns(&self, crowd: &Crowd, turns: &[(&'static str, Contender)]) -> Result<Costs> {
-        let every = rhythm(&contenders(turns))?;
-        self.take_turns_every(every, crowd.sockets, turns)
-    }
-
-    fn take_turns_every(
-        &self,
-        every: Duration,
-        sockets: u64,
-        turns: &[(&'static str, Contender)],
-    ) -> Result<Costs> {
+        let contenders: Vec<_> = turns.iter().map(|(_, contender)| contender.clone()).collect();
+        let turn = rhythm(&contenders)?;
         let names = turns.iter().map(|(name, _)| *name);
-        self.say(&format!(
-            "in turn, a poll every {} ms: {}",
-            every.as_millis(),
-            names.clone().collect::<Vec<_>>().join(", ")
-        ));
-        let costs = measure(&contenders(turns), sockets, every, self.effort)?;
+        let list = names.clone().collect::<Vec<_>>().join(", ");
+        self.say(&format!("by turns of {} ms: {list}", turn.as_millis()));
+        let costs = measure(&contenders, crowd.sockets, turn, self.effort)?;
         Ok(names.zip(costs).collect())
     }
 
@@ -333,11 +317,9 @@ impl Bench<'_> {
     }
 }
 
-fn contenders(turns: &[(&'static str, Contender)]) -> Vec<Contender> {
-    turns.iter().map(|(_, contender)| contender.clone()).collect()
-}
-
 pub(crate) const PROTO: &str = "protobufList";
 pub(crate) const JSONL: &str = "jsonl";
 const HUNDRED_THOUSAND: usize = 100_000;
 const CHURN: usize = 3;
+/// More often than a namespace is polled.
+const CHURN_EVERY: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use sockeye_testkit::procfs::{peak_resident_bytes, threads};
@@ -49,6 +49,27 @@ pub(crate) fn run(mut command: Command) -> Result<Used> {
     let wall = began.elapsed();
     ensure!(status.success(), "{command:?}: {status}: {stderr}");
     Ok(Used { cpu: cpu_of_children()?.saturating_sub(before), wall, stderr })
+}
+
+/// Runs children at once to their ends, each started so long after the one before; returns what each wrote to stderr.
+///
+/// # Errors
+/// As of [`run`]. The others are waited for.
+pub(crate) fn run_by_turns(
+    commands: impl Iterator<Item = Command>,
+    turn: Duration,
+) -> Result<Vec<String>> {
+    let mut children = Vec::new();
+    let began = Instant::now();
+    for (command, place) in commands.zip(0..) {
+        thread::sleep((began + turn * place).saturating_duration_since(Instant::now()));
+        children.push(thread::spawn(move || run(command).map(|used| used.stderr)));
+    }
+    let ended: Vec<Result<String>> = children
+        .into_iter()
+        .map(|child| child.join().unwrap_or_else(|_| bail!("a thread of the benchmark has panicked")))
+        .collect();
+    ended.into_iter().collect()
 }
 
 /// Runs a child to its end and looks at it all the time, which costs it a little: not to be used where time is told.

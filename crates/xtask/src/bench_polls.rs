@@ -1,6 +1,7 @@
-//! Polls and drains side by side: each in turn, round after round, so that what disturbs one disturbs the other.
+//! Polls and drains side by side: all run at once and poll by turns, so that what disturbs one disturbs the others.
 //!
-//! What starting costs does not count: each turn is two runs that differ in the number of polls alone.
+//! Every contender says itself what each poll cost it; starting and the first polls do not count. A neighbour on the same
+//! hardware can make all of them slower for a second or two: the ratio of two polls that follow each other hardly notices.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::bench_child::{Used, run};
+use crate::bench_child::{Used, run, run_by_turns};
 use crate::bench_programs::Effort;
 use crate::bench_sample::Sample;
 
@@ -35,7 +36,7 @@ enum Kind {
     Drain,
 }
 
-/// What one contender cost, round by round.
+/// What one contender cost, poll by poll.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cost {
     /// Processor time of a poll, in microseconds.
@@ -160,8 +161,14 @@ impl Contender {
     /// It failed, or did not do what is measured.
     pub(crate) fn attempt(&self, polls: u32, every: Duration) -> Result<Used> {
         let used = run(self.command(polls, every))?;
+        self.check(polls, &used.stderr)?;
+        Ok(used)
+    }
+
+    /// Whether so many polls did what is measured, by what was said.
+    fn check(&self, polls: u32, stderr: &str) -> Result<()> {
         if let Kind::Poll { rows, slack } = self.kind {
-            let summary = Summary::read(&used.stderr)?;
+            let summary = Summary::read(stderr)?;
             let (polls, expected) = (u64::from(polls), rows * u64::from(polls));
             ensure!(
                 summary.is_whole(polls, expected, slack * polls),
@@ -169,7 +176,7 @@ impl Contender {
                 self.arguments
             );
         }
-        Ok(used)
+        Ok(())
     }
 }
 
@@ -178,41 +185,51 @@ impl Contender {
 /// # Errors
 /// A contender failed, or a poll of it did not bring what it should.
 pub(crate) fn rhythm(contenders: &[Contender]) -> Result<Duration> {
-    let mut slowest = Duration::ZERO;
+    let mut slowest = 0.0_f64;
     for contender in contenders {
-        // What the first polls find out is no part of those that are measured. They may be late.
-        let first = contender.turn(WARM_UP, Duration::from_millis(500))?;
-        let more = contender.turn(WARM_UP + 2, Duration::from_millis(500))?;
-        slowest = slowest.max(more.cpu.saturating_sub(first.cpu) / 2);
+        let used = contender.turn(WARM_UP + 2, Duration::from_millis(500))?;
+        slowest = slowest.max(each(&used.stderr, "cpu_us")?.highest());
     }
-    // Whole hundredths of a second, and time for what is not the processor's.
-    let ms = u64::try_from(slowest.as_millis())?.saturating_mul(2);
-    Ok(Duration::from_millis((ms / 10 + 8) * 10))
+    // Whole hundredths of a second, with time for what is not the processor's.
+    let slowest = Duration::try_from_secs_f64(slowest / 1e6)?;
+    let ms = u64::try_from(slowest.as_millis())?.saturating_mul(5) / 4;
+    Ok(Duration::from_millis((ms / 10 + 5) * 10))
 }
 
-/// Measures all of them, where a poll sees `sockets` sockets.
+/// Measures all of them, where a poll sees `sockets` sockets, each in its `turn`.
+///
+/// On a busy host a poll can take longer than its turn. Then all get more time, which they wait for and do not use.
 ///
 /// # Errors
 /// As of [`rhythm`].
 pub(crate) fn measure(
     contenders: &[Contender],
     sockets: u64,
-    every: Duration,
+    turn: Duration,
     effort: Effort,
 ) -> Result<Vec<Cost>> {
-    let polls = effort.polls(sockets);
-    let mut costs = vec![Cost::default(); contenders.len()];
-    for _ in 0..effort.rounds {
-        for (contender, cost) in contenders.iter().zip(&mut costs) {
-            let short = contender.turn(WARM_UP, every)?;
-            let long = contender.turn(WARM_UP + polls, every)?;
-            let cpu = long.cpu.as_secs_f64() - short.cpu.as_secs_f64();
-            cost.cpu_us.0.push(cpu * 1e6 / f64::from(polls));
-            let took: Vec<f64> = took_ms(&long.stderr).skip(WARM_UP as usize).collect();
-            cost.took_ms.0.push(Sample(took).median());
-        }
-    }
-    Ok(costs)
+    let polls = WARM_UP + effort.polls(sockets);
+    let again = |error, turn| {
+        println!("   once more: {error}");
+        side_by_side(contenders, polls, turn)
+    };
+    side_by_side(contenders, polls, turn)
+        .or_else(|error| again(error, turn * 2))
+        .or_else(|error| again(error, turn * 5))
+}
+
+fn side_by_side(contenders: &[Contender], polls: u32, turn: Duration) -> Result<Vec<Cost>> {
+    let every = turn * u32::try_from(contenders.len())?;
+    let commands = contenders.iter().map(|contender| contender.command(polls, every));
+    let said = run_by_turns(commands, turn)?;
+    let cost = |(contender, stderr): (&Contender, &String)| {
+        contender.check(polls, stderr)?;
+        let cpu_us = each(stderr, "cpu_us")?;
+        let is_drain = contender.kind == Kind::Drain;
+        let took_ms = if is_drain { Sample::default() } else { each(stderr, "took_ms")? };
+        Ok(Cost { cpu_us, took_ms })
+    };
+    contenders.iter().zip(&said).map(cost).collect()
 }
 
 /// What `sockeye run` says at its end: its summary, and the ledger of its one destination.
@@ -272,12 +289,16 @@ impl Summary {
     }
 }
 
-/// Of each poll, as the log tells it: `… polled poll=1 rows=2 namespaces=1 took_ms=118`
-fn took_ms(stderr: &str) -> impl Iterator<Item = f64> {
-    stderr.lines().filter_map(|line| {
-        let (_, after) = line.split_once("took_ms=")?;
-        after.split(' ').next()?.trim().parse().ok()
-    })
+/// A number of each poll behind the first ones, as `sockeye run` and the drain tell it:
+/// `… polled poll=4 rows=2 namespaces=1 took_ms=118 cpu_us=117200`
+fn each(stderr: &str, name: &str) -> Result<Sample> {
+    let number = |line: &str| {
+        let mut words = line.split_ascii_whitespace();
+        words.find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
+    };
+    let numbers = Sample(stderr.lines().filter_map(number).skip(WARM_UP as usize).collect());
+    ensure!(!numbers.0.is_empty(), "no poll tells its {name}: {stderr:?}");
+    Ok(numbers)
 }
 
 /// Polls until buffers have their size and caches are warm.
@@ -289,8 +310,7 @@ mod tests {
 
     #[test]
     fn the_summary_of_a_run_is_read() {
-        let stderr = "2026-01-01T00:00:00Z DEBUG polled poll=1 rows=4 namespaces=1 took_ms=118\n\
-                      sockeye: 3 polls, 12 rows, 1 incomplete namespaces; skipped 4 late, 5 at high water\n\
+        let stderr = "sockeye: 3 polls, 12 rows, 1 incomplete namespaces; skipped 4 late, 5 at high water\n\
                       sockeye: null: read 12 = delivered 10 + dropped 2 (queue_full 2) + in flight 0\n";
         let summary = Summary {
             polls: 3,
@@ -302,8 +322,18 @@ mod tests {
             dropped: 2,
         };
         assert_eq!(Summary::read(stderr).unwrap(), summary);
-        assert_eq!(took_ms(stderr).collect::<Vec<_>>(), [118.0]);
         assert!(Summary::read("sockeye: no luck\n").is_err());
+    }
+
+    #[test]
+    fn what_each_poll_tells_counts_behind_the_first_ones() {
+        let line = |poll: u32| {
+            format!("2026 DEBUG polled poll={poll} rows=4 took_ms={poll}0 cpu_us={poll}1\nother\n")
+        };
+        let log: String = (1..=5).map(line).collect();
+        assert_eq!(each(&log, "took_ms").unwrap(), Sample(vec![40.0, 50.0]));
+        assert_eq!(each(&log, "cpu_us").unwrap(), Sample(vec![41.0, 51.0]));
+        assert!(each(&log, "us").is_err() && each(&line(1), "cpu_us").is_err());
     }
 
     #[test]

@@ -24,36 +24,36 @@ pub(crate) struct Programs {
 /// How often things are done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
-    /// How often each contender has its turn.
+    /// How often what is no poll is measured.
     pub(crate) rounds: usize,
-    /// Polls whose cost is told in a turn, for the number of sockets that a poll sees.
+    /// Polls of each contender, for the number of sockets that a poll sees.
     polls: fn(u64) -> u32,
 }
 
 impl Effort {
-    /// Some minutes.
+    /// Half an hour.
     pub(crate) const FULL: Self = Self {
         rounds: 5,
         polls: |sockets| {
             if sockets > 200_000 {
-                3
-            } else if sockets > 20_000 {
                 10
+            } else if sockets > 20_000 {
+                41
             } else {
-                60
+                101
             }
         },
     };
-    /// A minute or two.
+    /// Some minutes.
     pub(crate) const QUICK: Self = Self {
         rounds: 3,
         polls: |sockets| {
             if sockets > 200_000 {
-                2
+                3
             } else if sockets > 20_000 {
-                5
+                11
             } else {
-                20
+                31
             }
         },
     };
