@@ -5,9 +5,10 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::sys::uio::pread;
+use sockeye_sys::with_task_dir;
 
 use crate::sockstat::{SockStat, SockStatError};
 
@@ -21,7 +22,7 @@ pub struct Census {
     sockstat6: Option<OwnedFd>,
     /// Opened when it is needed.
     snmp: OnceCell<OwnedFd>,
-    directory: PathBuf,
+    proc_root: PathBuf,
 }
 
 impl Census {
@@ -30,14 +31,13 @@ impl Census {
     /// # Errors
     /// The files can't be opened: without counters, the namespace has to be dumped to know.
     pub fn open(proc_root: &Path) -> Result<Self, Errno> {
-        let directory = proc_root.join("thread-self/net");
-        let sockstat = open(&directory.join("sockstat"))?;
-        let sockstat6 = match open(&directory.join("sockstat6")) {
+        let sockstat = open(proc_root, "net/sockstat")?;
+        let sockstat6 = match open(proc_root, "net/sockstat6") {
             Ok(file) => Some(file),
             Err(Errno::ENOENT) => None,
             Err(errno) => return Err(errno),
         };
-        Ok(Self { sockstat, sockstat6, snmp: OnceCell::new(), directory })
+        Ok(Self { sockstat, sockstat6, snmp: OnceCell::new(), proc_root: proc_root.to_owned() })
     }
 
     /// The counters now. Can be called from anywhere.
@@ -65,7 +65,7 @@ impl Census {
         let file = if let Some(file) = self.snmp.get() {
             file
         } else {
-            let file = open(&self.directory.join("snmp")).map_err(SockStatError::Read)?;
+            let file = open(&self.proc_root, "net/snmp").map_err(SockStatError::Read)?;
             self.snmp.get_or_init(|| file)
         };
         opens_in(read(file, &mut buffer)?).ok_or(SockStatError::Malformed)
@@ -79,13 +79,15 @@ impl Census {
     /// As of [`Census::sockstat`].
     pub fn in_use_by_protocols(&self) -> Result<u64, SockStatError> {
         let mut buffer = [0; LARGE_FILE_BYTES];
-        let file = open(&self.directory.join("protocols")).map_err(SockStatError::Read)?;
+        let file = open(&self.proc_root, "net/protocols").map_err(SockStatError::Read)?;
         in_use_in(read(&file, &mut buffer)?).ok_or(SockStatError::Malformed)
     }
 }
 
-fn open(path: &Path) -> Result<OwnedFd, Errno> {
-    openat(AT_FDCWD, path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+/// A file of the calling thread.
+fn open(proc_root: &Path, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    with_task_dir(proc_root, |task| openat(task, name, flags, Mode::empty()))
 }
 
 /// The whole file; one that fills the buffer may be longer and is not believed.
@@ -170,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_file_that_may_be_longer_than_the_buffer_is_not_believed() {
-        let file = open(Path::new("/proc/self/net/snmp")).unwrap();
+        let file = open(Path::new("/proc"), "net/snmp").unwrap();
         assert!(matches!(read(&file, &mut [0; 100]), Err(SockStatError::Malformed)));
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
 use sockeye_sys::netns::{NetnsFd, OpenError};
 
 use crate::process::{ProcessDir, witness};
-use crate::scan::default_netns;
 use crate::{Container, Netns, Origin, label};
 
 /// An open namespace and what it is called.
@@ -64,8 +64,8 @@ impl Netns {
         let mut failure = OpenFailure::Gone;
         for origin in &self.origins {
             match self.open_through(origin) {
-                Ok(fd) if fd.id() == self.id => return Ok((self.clone(), fd, origin.clone())),
-                Ok(_) | Err(OpenError::Gone | OpenError::NotNsfs | OpenError::OtherKind) => {}
+                Ok(fd) => return Ok((self.clone(), fd, origin.clone())),
+                Err(OpenError::Gone | OpenError::NotNsfs | OpenError::OtherKind) => {}
                 Err(OpenError::Denied) => failure = OpenFailure::Denied,
                 Err(OpenError::Other(errno)) => failure = OpenFailure::Other(errno),
             }
@@ -75,26 +75,24 @@ impl Netns {
 
     fn open_through(&self, origin: &Origin) -> Result<NetnsFd, OpenError> {
         match origin {
-            Origin::Mount(path) => NetnsFd::open(path),
-            Origin::Own => ProcessDir::own(self.proc_root())?.open_netns(),
-            Origin::Process(pid) => ProcessDir::open(self.proc_root(), *pid)?.open_netns(),
+            Origin::Mount(path) => NetnsFd::open_again_at(AT_FDCWD, path, self.id),
+            Origin::Own => ProcessDir::own(self.proc_root())?.open_netns(self.id),
+            Origin::Process(pid) => ProcessDir::open(self.proc_root(), *pid)?.open_netns(self.id),
         }
     }
 
     fn describe(&self, fd: NetnsFd, origin: &Origin) -> Opened {
         let id = fd.id();
-        let mounted = self.origins.iter().any(|origin| matches!(origin, Origin::Mount(_)));
-        let default = default_netns(self.proc_root());
-        let is_default = default.is_some_and(|default| default.is(id, mounted));
         let mut found = witness(self.proc_root(), id, self.pids(), self.is_own());
-        if is_default {
+        // It can't have become another's: process 1, or we ourselves, are in it all the time.
+        if self.is_default {
             found.container = None;
         }
         let mount = match origin {
             Origin::Mount(path) => Some(path.as_path()),
             Origin::Own | Origin::Process(_) => None,
         };
-        let name = label::name(id, is_default, mount, found.container.as_ref());
+        let name = label::name(id, self.is_default, mount, found.container.as_ref());
         Opened { fd, name, container: found.container, pid: found.pid }
     }
 }

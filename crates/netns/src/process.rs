@@ -35,8 +35,9 @@ impl ProcessDir {
         fstatat(&self.0, NS_NET, AtFlags::empty()).map(|stat| NetnsId::from(&stat))
     }
 
-    pub(crate) fn open_netns(&self) -> Result<NetnsFd, OpenError> {
-        NetnsFd::open_at(&self.0, NS_NET)
+    /// Opens the namespace that the process is in, if that is `id`.
+    pub(crate) fn open_netns(&self, id: NetnsId) -> Result<NetnsFd, OpenError> {
+        NetnsFd::open_again_at(&self.0, NS_NET, id)
     }
 
     pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>, Errno> {

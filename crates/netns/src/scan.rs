@@ -1,6 +1,6 @@
 //! One scan: every network namespace that a process or a bind mount leads to, derived from nothing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::{fs, io};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
-use nix::sys::stat::{Mode, fstatat};
+use nix::sys::stat::{Mode, fstatat, stat};
 use sockeye_sys::netns::{NetnsFd, NetnsId, OpenError};
 
 use crate::process::{NS_NET, ProcessDir, witness};
@@ -46,7 +46,12 @@ impl Default for ScanOptions {
 pub struct Scanner {
     options: Arc<ScanOptions>,
     proc: Option<Dir>,
+    /// Mounts of network namespaces that the last scan has opened, or one before it: where the same one is still there, a
+    /// `stat` tells so.
+    mounts: Mounts,
 }
+
+type Mounts = HashMap<PathBuf, NetnsId>;
 
 /// What one scan found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -85,7 +90,7 @@ impl Scanner {
     }
 
     pub(crate) fn shared(options: Arc<ScanOptions>) -> Self {
-        Self { options, proc: None }
+        Self { options, proc: None, mounts: Mounts::new() }
     }
 
     /// Looks at every process and every mount. The caller must be in its home namespace.
@@ -95,7 +100,7 @@ impl Scanner {
         let options = Arc::clone(&self.options);
         let mut findings = Findings::default();
         let own = findings.own(&options);
-        findings.mounts(&options);
+        self.mounts = findings.mounts(&options, &self.mounts);
         if options.own_only {
             findings.places.retain(|id, _| Some(*id) == own);
         } else if let Err(errno) = self.processes(&mut findings) {
@@ -144,7 +149,7 @@ impl Scanner {
 }
 
 /// The host's own namespace: that of process 1, or the caller's where that one cannot be read.
-pub(crate) fn default_netns(proc_root: &Path) -> Option<DefaultNetns> {
+fn default_netns(proc_root: &Path) -> Option<DefaultNetns> {
     let init = ProcessDir::open(proc_root, 1).and_then(|init| init.netns());
     let own = || ProcessDir::own(proc_root)?.netns();
     init.map(DefaultNetns::Init).or_else(|_| own().map(DefaultNetns::Guess)).ok()
@@ -152,7 +157,7 @@ pub(crate) fn default_netns(proc_root: &Path) -> Option<DefaultNetns> {
 
 /// Which namespace is the host's own.
 #[derive(Clone, Copy)]
-pub(crate) enum DefaultNetns {
+enum DefaultNetns {
     /// That of process 1.
     Init(NetnsId),
     /// Ours, since process 1 can't be looked at; unless somebody has given it a name.
@@ -208,7 +213,9 @@ impl Findings {
         }
     }
 
-    fn mounts(&mut self, options: &ScanOptions) {
+    /// Looks at every mount; returns those of network namespaces.
+    fn mounts(&mut self, options: &ScanOptions, before: &Mounts) -> Mounts {
+        let mut found = Mounts::new();
         let mut seen = HashSet::new();
         for dir in &options.mount_dirs {
             match fs::metadata(dir) {
@@ -220,22 +227,28 @@ impl Findings {
                     continue;
                 }
             }
-            if let Err(error) = self.mounts_in(dir) {
+            if let Err(error) = self.mounts_in(dir, before, &mut found) {
                 self.fail_unless_missing(&error);
             }
         }
+        found
     }
 
-    fn mounts_in(&mut self, dir: &Path) -> io::Result<()> {
+    fn mounts_in(&mut self, dir: &Path, before: &Mounts, found: &mut Mounts) -> io::Result<()> {
         let names = fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.file_name()));
         let mut names = names.collect::<io::Result<Vec<_>>>()?;
         names.sort_unstable();
         for name in names {
             let path = dir.join(name);
-            match NetnsFd::open(&path) {
-                Ok(fd) => {
+            let before = before.get(&path).copied();
+            let still =
+                before.filter(|id| stat(&path).is_ok_and(|stat| NetnsId::from(&stat) == *id));
+            let id = still.map_or_else(|| NetnsFd::open(&path).map(|fd| fd.id()), Ok);
+            match id {
+                Ok(id) => {
                     self.stats.mounts += 1;
-                    self.places.entry(fd.id()).or_default().mounts.push(path);
+                    self.places.entry(id).or_default().mounts.push(path.clone());
+                    found.insert(path, id);
                 }
                 // An odd entry, such as a loop of links or a dead file system, hides nothing but itself.
                 Err(OpenError::Other(errno)) if !hides_others(errno) => self.stats.failed += 1,
@@ -430,6 +443,21 @@ mod tests {
         let scan = scan(fake.options());
         assert_eq!((&*find(&scan, own).name, find(&scan, own).is_default), (id.as_str(), false));
         assert!(find(&scan, host).is_default);
+    }
+
+    #[test]
+    fn a_mount_that_was_replaced_since_the_last_scan_is_looked_at_again() {
+        let fake = FakeProc::new();
+        fake.namespace("host");
+        fake.own("host").process(1, "host").real_mount("blue").real_mount("red");
+        let mut scanner = Scanner::new(fake.options());
+        let (first, second) = (scanner.scan(), scanner.scan());
+        assert_eq!((first.stats.mounts, &first), (2, &second));
+        fake.unmount("blue").plain_mount("blue").unmount("red");
+        let third = scanner.scan();
+        assert_eq!((third.stats.mounts, third.stats.not_nsfs), (0, 1));
+        fake.unmount("blue").real_mount("blue");
+        assert_eq!(scanner.scan().stats.mounts, 1);
     }
 
     #[test]

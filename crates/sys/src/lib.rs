@@ -20,6 +20,7 @@ mod ring_setup;
 mod ring_slots;
 pub mod route_socket;
 pub mod seccomp;
+mod task_dir;
 
 pub use affinity::CpuList;
 pub use diag_socket::{DiagSocket, Received};
@@ -27,3 +28,4 @@ pub use event_socket::{Event, EventBatch, EventSocket};
 pub use ring::{Completion, Ring, RingFull};
 pub use ring_setup::RingError;
 pub use route_socket::RouteSocket;
+pub use task_dir::with_task_dir;

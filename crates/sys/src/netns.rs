@@ -5,10 +5,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sched::{CloneFlags, setns};
-use nix::sys::stat::{FileStat, Mode, fstat, stat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
+
+use crate::task_dir::with_task_dir;
 
 /// Which network namespace: device and inode of its nsfs file.
 ///
@@ -108,15 +110,11 @@ impl NetnsFd {
 
     /// Like [`NetnsFd::open`], of a path that is relative to a directory.
     pub fn open_at(directory: impl AsFd, path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let handle =
-            openat(directory, path.as_ref(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+        let handle = open_handle(directory, path.as_ref())?;
         if fstatfs(&handle)?.filesystem_type() != NSFS_MAGIC {
             return Err(OpenError::NotNsfs);
         }
-        // Of the object that was just looked at: another open of the path could lead elsewhere.
-        let same = format!("/proc/self/fd/{}", handle.as_raw_fd());
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let fd = openat(AT_FDCWD, same.as_str(), flags, Mode::empty())?;
+        let fd = open_again(&handle)?;
         match namespace_type(fd.as_fd()) {
             // Before Linux 4.11 there is no NS_GET_NSTYPE; setns(CLONE_NEWNET) refuses another kind.
             Ok(CloneFlags::CLONE_NEWNET) | Err(Errno::ENOTTY) => {}
@@ -127,10 +125,39 @@ impl NetnsFd {
         Ok(Self { fd, id })
     }
 
+    /// Like [`NetnsFd::open_at`], of a path that led to the network namespace `id` a moment ago, with fewer looks at it.
+    ///
+    /// # Errors
+    /// As of [`NetnsFd::open`]; [`OpenError::Gone`] when it leads elsewhere by now.
+    pub fn open_again_at(
+        directory: impl AsFd,
+        path: impl AsRef<Path>,
+        id: NetnsId,
+    ) -> Result<Self, OpenError> {
+        let handle = open_handle(directory, path.as_ref())?;
+        // On nsfs an inode is one namespace, of one kind, for as long as something holds it; what held it is asked again by
+        // whoever enters it.
+        if NetnsId::from(&fstat(&handle)?) != id {
+            return Err(OpenError::Gone);
+        }
+        Ok(Self { fd: open_again(&handle)?, id })
+    }
+
     /// Which namespace this is; certain for as long as `self` lives.
     pub fn id(&self) -> NetnsId {
         self.id
     }
+}
+
+fn open_handle(directory: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
+    openat(directory, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Of the object that was just looked at: another open of its path could lead elsewhere.
+fn open_again(handle: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let same = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    openat(AT_FDCWD, same.as_str(), flags, Mode::empty())
 }
 
 impl AsFd for NetnsFd {
@@ -141,7 +168,8 @@ impl AsFd for NetnsFd {
 
 /// The network namespace of the calling thread.
 pub fn current() -> Result<NetnsId, Errno> {
-    Ok(NetnsId::from(&stat("/proc/thread-self/ns/net")?))
+    with_task_dir(Path::new("/proc"), |task| fstatat(task, "ns/net", AtFlags::empty()))
+        .map(|stat| NetnsId::from(&stat))
 }
 
 /// Moves the calling thread, and only it, into a network namespace.
@@ -154,7 +182,7 @@ pub fn enter(target: &NetnsFd) -> Result<(), Errno> {
 /// Runs `f` with the calling thread inside `target`, then takes the thread to `home`.
 ///
 /// That the thread is in `target` is checked before `f` runs: what `f` opens belongs to [`NetnsFd::id`] of `target`.
-/// A thread that is in `target` already is not moved, which needs no capability.
+/// A `target` that is `home` needs no move, and no capability. The caller is at home.
 ///
 /// # Errors
 /// See [`VisitError`]; `f` has not run.
@@ -164,7 +192,7 @@ pub fn enter(target: &NetnsFd) -> Result<(), Errno> {
 /// unwinding of a panic in `f` this aborts the process.
 pub fn visit<T>(target: &NetnsFd, home: &NetnsFd, f: impl FnOnce() -> T) -> Result<T, VisitError> {
     let wanted = target.id();
-    if current().map_err(VisitError::Unknown)? == wanted {
+    if wanted == home.id() {
         return Ok(f());
     }
     enter(target).map_err(VisitError::Enter)?;
@@ -289,7 +317,7 @@ mod tests {
     #[test]
     fn a_visit_of_the_own_namespace_needs_no_setns() {
         let own = NetnsFd::open(OWN).unwrap();
-        // Going home to this would panic: the file is not a namespace.
+        // To enter this would fail: the file is not a namespace.
         let no_home = NetnsFd { fd: File::open("/dev/null").unwrap().into(), id: own.id() };
         assert_eq!(visit(&own, &no_home, || 7), Ok(7));
     }

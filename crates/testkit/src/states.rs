@@ -169,6 +169,23 @@ pub fn listener(address: SocketAddr, backlog: i32, congestion: Option<&str>) -> 
     Ok(socket)
 }
 
+/// Listeners that share one address and port (`SO_REUSEPORT`).
+///
+/// # Errors
+/// What the kernel refused.
+pub fn reuseport_listeners(address: SocketAddr, count: usize) -> Result<Vec<Socket>> {
+    let mut listeners: Vec<Socket> = Vec::new();
+    for _ in 0..count {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_reuse_port(true)?;
+        let address = listeners.first().map_or(Ok(address), local)?;
+        socket.bind(&address.into()).with_context(|| format!("listening on {address}"))?;
+        socket.listen(1)?;
+        listeners.push(socket);
+    }
+    Ok(listeners)
+}
+
 /// The local address of a socket.
 ///
 /// # Errors

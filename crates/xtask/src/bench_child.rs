@@ -67,7 +67,9 @@ pub(crate) fn run_by_turns(
     }
     let ended: Vec<Result<String>> = children
         .into_iter()
-        .map(|child| child.join().unwrap_or_else(|_| bail!("a thread of the benchmark has panicked")))
+        .map(|child| {
+            child.join().unwrap_or_else(|_| bail!("a thread of the benchmark has panicked"))
+        })
         .collect();
     ended.into_iter().collect()
 }

@@ -17,6 +17,8 @@ pub(crate) struct Memory {
     pub(crate) walk: Duration,
     /// At the last poll the tables without connections were everything.
     pub(crate) unconnected: bool,
+    /// The listeners that were everything then, where few.
+    pub(crate) listeners: Vec<SocketKey>,
     /// Ports of sockets that the last walk of a large namespace saw.
     pub(crate) sample: Sample,
 }

@@ -5,7 +5,8 @@
 //! be everything.
 //!
 //! - Nothing is in use: there is nothing to ask for.
-//! - Listeners have a table of their own. As many listeners as sockets in use: those were all.
+//! - Listeners have a table of their own. As many listeners as sockets in use: those were all. It is the host's as well, and
+//!   where few listeners were everything, each of them is looked up by its key at the next poll.
 //! - No connection was opened since every one was known, by the namespace's own count: each of the known ones is looked up
 //!   by its key. As many found as are in use: none was missed, and those that were not found have closed.
 //!

@@ -45,6 +45,8 @@ pub(crate) struct Reading {
     found: u64,
     /// Connections that were found, of a small namespace.
     keys: Vec<SocketKey>,
+    /// Listeners that were found without a walk, or the first of them.
+    listeners: Vec<SocketKey>,
     /// Cookies that a cheap plan brought, while a walk checks them.
     planned: Vec<u64>,
     /// Cookies that were in the cheap plan or in the walk and not in both.
@@ -63,6 +65,8 @@ pub(crate) struct Reading {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// The few listeners that were everything at the last poll are looked up, and kept back.
+    Listeners,
     /// What has no connection is asked for, and kept back.
     Unconnected,
     /// Known connections are looked up from this one on, and kept back.
@@ -125,6 +129,7 @@ impl Reading {
             kept: Kept::with_bytes(kept),
             found: 0,
             keys: Vec::new(),
+            listeners: Vec::new(),
             planned: Vec::new(),
             differences: None,
             wanted: shared.wanted,
@@ -143,11 +148,21 @@ impl Reading {
             First::Nothing => reading.memory.known = None,
             First::Unconnected => {
                 reading.plan = Plan::Listeners;
-                reading.stage = Stage::Unconnected;
+                let again = reading.knows_listeners(shared);
+                reading.stage = if again { Stage::Listeners } else { Stage::Unconnected };
             }
             First::Walk => reading.walk(shared),
         }
         (reading, look.socket)
+    }
+
+    /// Whether the listeners of the last poll may be everything again.
+    fn knows_listeners(&self, shared: &Shared) -> bool {
+        let (memory, wanted) = (&self.memory, shared.settings.states);
+        let hidden = self.counts.is_none_or(|counts| plan::hidden(wanted, counts));
+        // Where the opens were read, a check or a lookup of connections is to follow.
+        let others = hidden || self.bound || self.opens.is_some();
+        memory.unconnected && !memory.listeners.is_empty() && !others
     }
 
     /// Compares the result of a cheap plan with a walk.
@@ -160,6 +175,12 @@ impl Reading {
         self.request.clear();
         match self.stage {
             Stage::Send | Stage::Ended => return None,
+            Stage::Listeners => {
+                self.rows.requested_now();
+                let listeners = std::mem::take(&mut self.memory.listeners);
+                self.ask_for_each(&listeners);
+                self.memory.listeners = listeners;
+            }
             Stage::Lookups(from) => self.ask_for_known(from),
             Stage::Unconnected => {
                 let bound = if self.bound { StateSet::BOUND_INACTIVE } else { StateSet::LISTENING };
@@ -241,11 +262,13 @@ impl Reading {
                 })
             }
             Got::Chunk(received, chunk) => {
-                let Self { progress, kept, found, keys, .. } = self;
+                let Self { progress, kept, found, keys, listeners, .. } = self;
                 progress.feed(received, chunk, &mut |diag, payload| {
                     *found += u64::from(in_use(diag));
                     if is_connection(diag) {
                         keys.extend(SocketKey::of(payload));
+                    } else if in_use(diag) && listeners.len() <= FEW_LISTENERS {
+                        listeners.extend(SocketKey::of(payload));
                     }
                     kept.keep(payload);
                 })
@@ -294,10 +317,16 @@ impl Reading {
     }
 
     fn ask_for_known(&mut self, from: usize) {
-        let known = self.memory.known.as_ref().map_or(&[][..], |known| &known.keys);
+        let Some(known) = self.memory.known.take() else { return };
+        let end = known.keys.len().min(from + LOOKUPS_AT_ONCE);
+        self.ask_for_each(known.keys.get(from..end).unwrap_or_default());
+        self.memory.known = Some(known);
+    }
+
+    fn ask_for_each(&mut self, keys: &[SocketKey]) {
         let first_seq = self.seq.wrapping_add(1);
         let mut asked = 0;
-        for key in known.iter().skip(from).take(LOOKUPS_AT_ONCE) {
+        for key in keys {
             self.seq = self.seq.wrapping_add(1);
             self.request.extend(key.request(self.seq, self.wanted.extension_bits()));
             asked += 1;
@@ -327,6 +356,8 @@ impl Reading {
         }
         self.add_up();
         match self.stage {
+            Stage::Listeners if complete && self.proven() => self.planned(Plan::Listeners, shared),
+            Stage::Listeners => self.ask_for_all_listeners(),
             Stage::Unconnected | Stage::Lookups(_) | Stage::Check if self.kept.is_over() => {
                 self.walk(shared);
             }
@@ -346,11 +377,23 @@ impl Reading {
         }
     }
 
+    /// Other listeners than those that are known, or more.
+    fn ask_for_all_listeners(&mut self) {
+        self.kept.clear();
+        self.listeners.clear();
+        self.found = 0;
+        self.stage = Stage::Unconnected;
+    }
+
     fn after_unconnected(&mut self, shared: &Shared) {
         let wanted = shared.settings.states;
         let hidden = self.counts.is_some_and(|counts| plan::hidden(wanted, counts));
         if !hidden && self.proven() {
             self.memory.unconnected = true;
+            self.memory.listeners = std::mem::take(&mut self.listeners);
+            if self.memory.listeners.len() > FEW_LISTENERS {
+                self.memory.listeners = Vec::new();
+            }
             self.planned(Plan::Listeners, shared);
         } else if let Some(known) = self.memory.worth_looking_up(self.opens) {
             if known.keys.is_empty() {
@@ -520,6 +563,8 @@ fn differences(one: &[u64], other: &[u64]) -> u64 {
     only(one, other) + only(other, one)
 }
 
+/// To look up each of more takes longer than to ask for all listeners of the host.
+const FEW_LISTENERS: usize = 8;
 /// Requests that are sent at once.
 const LOOKUPS_AT_ONCE: usize = 32;
 

@@ -241,3 +241,67 @@ fn now_and_then_a_cheap_plan_is_checked_and_nothing_differs() {
     assert!(totals.checks > 0, "{totals:?}");
     assert_eq!(totals.check_differences, 0);
 }
+
+/// Rows of the listeners as they are, and the bytes that the kernel sent for them.
+fn listeners_and_bytes(eye: &mut Eye, netns: &TestNetns) -> (Vec<XtcpFlatRecord>, u64) {
+    let poll = eye.poll();
+    poll.assert_complete(netns.name());
+    assert_eq!(poll.part(netns.name()).plan, "listeners");
+    (poll.rows_of(netns), poll.part(netns.name()).bytes)
+}
+
+#[test]
+#[ignore = "needs root; `cargo xtask ci` runs it"]
+fn a_few_listeners_are_asked_for_one_by_one_until_there_are_others_and_the_rows_are_the_same() {
+    let _alone = alone();
+    let netns = TestNetns::new("few").unwrap();
+    let listen = |address: &str| {
+        netns.enter(|| states::listener(address.parse().unwrap(), 4, None).unwrap()).unwrap()
+    };
+    let mut listeners = vec![listen("127.0.0.1:0"), listen("0.0.0.0:0"), listen("[::]:0")];
+    let mut eye = eye(PlanMode::Auto, StateSet::DEFAULT);
+    let (all, dumped) = listeners_and_bytes(&mut eye, &netns);
+    let (again, looked_up) = listeners_and_bytes(&mut eye, &netns);
+    // A dump ends with NLMSG_DONE, and an answer is an answer.
+    assert_eq!((again.len(), looked_up), (3, dumped - 20));
+    let same = |row: &XtcpFlatRecord| XtcpFlatRecord {
+        timestamp_ns: 0,
+        boottime_ns: 0,
+        record_counter: 0,
+        socket_fd: 0,
+        // Ages of what a listener counts.
+        tcp_info_last_data_sent: 0,
+        tcp_info_last_data_recv: 0,
+        tcp_info_last_ack_recv: 0,
+        ..row.clone()
+    };
+    let by_cookie = |rows: &[XtcpFlatRecord]| -> BTreeMap<u64, XtcpFlatRecord> {
+        rows.iter().map(|row| (row.inet_diag_msg_socket_cookie, same(row))).collect()
+    };
+    assert_eq!(by_cookie(&again), by_cookie(&all));
+
+    // One goes and another comes: the count is the same, and one of those that are known is not there.
+    drop(listeners.pop());
+    listeners.push(listen("127.0.0.1:0"));
+    let (other, both) = listeners_and_bytes(&mut eye, &netns);
+    assert!(other.len() == 3 && cookies(&other) != cookies(&all) && both > dumped);
+    let (more, _) = listeners_and_bytes(&mut eye, &netns);
+    assert_eq!(cookies(&more), cookies(&other));
+    listeners.push(listen("127.0.0.1:0"));
+    assert_eq!(listeners_and_bytes(&mut eye, &netns).0.len(), 4);
+}
+
+#[test]
+#[ignore = "needs root; `cargo xtask ci` runs it"]
+fn listeners_that_share_an_address_are_all_in_every_poll() {
+    let _alone = alone();
+    let netns = TestNetns::new("shared").unwrap();
+    let make = || states::reuseport_listeners(loopback(), 3).unwrap();
+    let _listeners = netns.enter(make).unwrap();
+    let mut eye = eye(PlanMode::Auto, StateSet::DEFAULT);
+    let first = cookies(&listeners_and_bytes(&mut eye, &netns).0);
+    assert_eq!(first.len(), 3);
+    for _ in 0..3 {
+        assert_eq!(cookies(&listeners_and_bytes(&mut eye, &netns).0), first);
+    }
+}
