@@ -155,9 +155,9 @@ fn open_handle(directory: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
 
 /// Of the object that was just looked at: another open of its path could lead elsewhere.
 fn open_again(handle: &OwnedFd) -> Result<OwnedFd, Errno> {
-    let same = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    let same = format!("fd/{}", handle.as_raw_fd());
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-    openat(AT_FDCWD, same.as_str(), flags, Mode::empty())
+    with_task_dir(Path::new("/proc"), |task| openat(task, same.as_str(), flags, Mode::empty()))
 }
 
 impl AsFd for NetnsFd {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::libc::{EAGAIN, EINTR, EIO, ENOBUFS};
 use sockeye_pipeline::{Completeness, Incomplete, Stop};
 use sockeye_sys::Received;
-use sockeye_wire::{AttrSet, InetDiag, Request};
+use sockeye_wire::{AttrSet, InetDiag, Layouts, Request};
 
 use super::channel::Channel;
 use super::deadline::Deadline;
@@ -68,11 +68,12 @@ impl Dump<'_> {
     ) -> DumpStats {
         let never = Cell::default();
         let mut deadline = Deadline::new(self.timeout, self.stop, &never, alive);
-        let mut progress = Progress::dump(channel.port_id(), self.seq, self.wanted);
+        let mut layouts = Layouts::new(self.wanted);
+        let mut progress = Progress::dump(channel.port_id(), self.seq);
         match channel.send(self.request.encode(self.seq).as_bytes()) {
             Ok(()) => receive(channel, buffer, &mut deadline, |got| match got {
                 Got::Chunk(received, chunk) => {
-                    progress.feed(received, chunk, &mut |socket, _| row(socket))
+                    progress.feed(received, chunk, &mut layouts, &mut |socket, _| row(socket))
                 }
                 Got::Lost => progress.lost(),
                 Got::Nothing(why) => {

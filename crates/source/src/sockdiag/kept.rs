@@ -2,7 +2,7 @@
 
 use sockeye_wire::netlink::HEADER_BYTES;
 use sockeye_wire::tcp_state::{CLOSE, FIN_WAIT2, LISTEN, TIME_WAIT};
-use sockeye_wire::{AttrSet, InetDiag, Layouts, Messages};
+use sockeye_wire::{InetDiag, Layouts, Messages};
 
 /// Payloads of replies, one behind the other. Its bytes are used again by the next one who keeps something.
 #[derive(Debug, Default)]
@@ -50,8 +50,7 @@ impl Kept {
     }
 
     /// Every socket that was kept.
-    pub(crate) fn for_each(&self, wanted: AttrSet, mut socket: impl FnMut(&InetDiag<'_>)) {
-        let mut layouts = Layouts::new(wanted);
+    pub(crate) fn for_each(&self, layouts: &mut Layouts, mut socket: impl FnMut(&InetDiag<'_>)) {
         for message in Messages::new(&self.bytes).flatten() {
             if let Ok(diag) = layouts.parse(message.payload) {
                 socket(&diag);
@@ -82,6 +81,8 @@ const MOST_BYTES_BETWEEN: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
+    use sockeye_wire::AttrSet;
+
     use super::*;
 
     fn payload(state: u8, timer: u8) -> Vec<u8> {
@@ -101,10 +102,12 @@ mod tests {
             kept.keep(&payload);
         }
         let mut states = Vec::new();
-        kept.for_each(AttrSet::ALL, |diag| states.push((diag.state(), diag.tos())));
+        kept.for_each(&mut Layouts::new(AttrSet::ALL), |diag| {
+            states.push((diag.state(), diag.tos()));
+        });
         assert_eq!(states, [(0, None), (1, Some(9)), (2, Some(9)), (3, Some(9)), (4, Some(9))]);
         kept.clear();
-        kept.for_each(AttrSet::ALL, |_| panic!("nothing is kept"));
+        kept.for_each(&mut Layouts::new(AttrSet::ALL), |_| panic!("nothing is kept"));
     }
 
     #[test]

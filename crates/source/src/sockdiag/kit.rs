@@ -3,9 +3,11 @@
 //! An envelope that a small namespace has begun stays in its kit, and the next namespace goes on with it; what is left
 //! at the end of a poll is cut then.
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
 use sockeye_pipeline::Outlet;
 use sockeye_record::{BufferPool, Builder, Encoder, SocketRow};
+use sockeye_wire::Layouts;
 
 use super::rows::{Dumped, Rows, Ship};
 use super::settings::{Host, Settings};
@@ -15,6 +17,7 @@ use super::settings::{Host, Settings};
 pub(crate) struct Kit {
     pub(crate) buffer: Vec<u8>,
     pub(crate) lanes: Lanes,
+    pub(crate) layouts: Layouts,
     /// Replies that are kept back until it is certain what they are worth.
     pub(crate) kept: Vec<u8>,
 }
@@ -26,11 +29,13 @@ pub(crate) struct Lanes {
     serving: Option<Dumped>,
 }
 
-/// The kits that nobody uses now. Clones share them.
-#[derive(Debug, Clone)]
+/// The kits that nobody uses now.
+///
+/// More readers than kits may wait for one, and sleep meanwhile: a channel's receiver would try again and again before.
+#[derive(Debug)]
 pub(crate) struct Kits {
-    returned: Sender<Kit>,
-    free: Receiver<Kit>,
+    free: Mutex<Vec<Kit>>,
+    returned: Condvar,
 }
 
 impl Lanes {
@@ -64,42 +69,55 @@ impl Lanes {
 impl Kits {
     /// Makes `count` kits.
     pub(crate) fn new(settings: &Settings, count: usize) -> Self {
-        let (returned, free) = bounded(count);
         let pool = BufferPool::new(count * settings.encodings.len() + SPARE_BUFFERS);
-        for _ in 0..count {
+        let kit = || {
             let builders = settings.encodings.iter().map(Encoder::new);
             let builders = builders
                 .map(|encoder| Builder::new(encoder, settings.limits, pool.clone()))
                 .collect();
-            // There is room for all of them, and both ends live in this very struct.
-            let buffer = vec![0; settings.packet_bytes];
-            let _ = returned.send(Kit {
-                buffer,
+            Kit {
+                buffer: vec![0; settings.packet_bytes],
                 lanes: Lanes { builders, serving: None },
+                layouts: Layouts::new(settings.useful_attrs()),
                 kept: Vec::new(),
-            });
-        }
-        Self { returned, free }
+            }
+        };
+        let free = Mutex::new(std::iter::repeat_with(kit).take(count).collect());
+        Self { free, returned: Condvar::new() }
     }
 
     /// Waits for a free kit.
     pub(crate) fn lease(&self) -> Kit {
-        self.free.recv().expect("the sender lives beside the receiver")
+        let mut free = self.free();
+        loop {
+            match free.pop() {
+                Some(kit) => return kit,
+                None => {
+                    free = self.returned.wait(free).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
     }
 
     pub(crate) fn give_back(&self, kit: Kit) {
-        self.returned.send(kit).expect("the receiver lives beside the sender");
+        self.free().push(kit);
+        self.returned.notify_one();
     }
 
     /// Cuts and sends what the builders of all kits hold. To be called when no dump runs.
     pub(crate) fn finish_poll(&self, outlet: &Outlet) {
-        let mut kits: Vec<Kit> = self.free.try_iter().collect();
+        let mut kits = std::mem::take(&mut *self.free());
+        // It may have to wait for a sink.
         for kit in &mut kits {
             kit.lanes.finish(outlet);
         }
         for kit in kits {
             self.give_back(kit);
         }
+    }
+
+    fn free(&self) -> MutexGuard<'_, Vec<Kit>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

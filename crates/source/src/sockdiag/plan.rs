@@ -131,10 +131,14 @@ pub(crate) fn hidden(wanted: StateSet, counts: Counts) -> bool {
     counts.time_waiters > 0 && wanted.intersects(StateSet::TIME_WAITERS)
 }
 
+/// Whether `found` sockets in use are as many as were counted.
+pub(crate) fn all(found: u64, counts: Option<Counts>) -> bool {
+    counts.is_some_and(|counts| counts.in_use == found)
+}
+
 /// Whether `found` sockets in use are all there are: the counts said so before, and say so still.
 pub(crate) fn proven(found: u64, before: Option<Counts>, after: Option<Counts>) -> bool {
-    let in_use = |counts: Option<Counts>| counts.map(|counts| counts.in_use);
-    in_use(before) == Some(found) && in_use(after) == Some(found)
+    all(found, before) && all(found, after)
 }
 
 /// Above so many sockets in use a namespace is walked without thinking, and nothing is remembered of it.

@@ -7,7 +7,7 @@ use sockeye_pipeline::{Completeness, Incomplete};
 use sockeye_sys::Received;
 use sockeye_wire::inet_diag::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK};
 use sockeye_wire::netlink::{NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN};
-use sockeye_wire::{AttrSet, InetDiag, Layouts, Message, Messages};
+use sockeye_wire::{InetDiag, Layouts, Message, Messages};
 
 use super::dump::DumpStats;
 
@@ -24,7 +24,6 @@ pub(crate) struct Progress {
     port_id: u32,
     first_seq: u32,
     expected: Expected,
-    layouts: Layouts,
     /// What it has seen; `took` is left to whoever has the clock.
     pub(crate) stats: DumpStats,
     /// The longest `tcp_info`.
@@ -42,28 +41,15 @@ enum Expected {
 
 impl Progress {
     /// A dump that was requested with this sequence number.
-    pub(crate) fn dump(port_id: u32, seq: u32, wanted: AttrSet) -> Self {
-        Self {
-            port_id,
-            first_seq: seq,
-            expected: Expected::Done,
-            layouts: Layouts::new(wanted),
-            stats: EMPTY,
-            tcp_info_bytes: 0,
-        }
+    pub(crate) fn dump(port_id: u32, seq: u32) -> Self {
+        let expected = Expected::Done;
+        Self { port_id, first_seq: seq, expected, stats: EMPTY, tcp_info_bytes: 0 }
     }
 
     /// So many lookups, numbered from `first_seq`.
-    pub(crate) fn lookups(port_id: u32, first_seq: u32, asked: u32, wanted: AttrSet) -> Self {
+    pub(crate) fn lookups(port_id: u32, first_seq: u32, asked: u32) -> Self {
         let expected = Expected::Replies { asked, left: asked };
-        Self {
-            port_id,
-            first_seq,
-            expected,
-            layouts: Layouts::new(wanted),
-            stats: EMPTY,
-            tcp_info_bytes: 0,
-        }
+        Self { port_id, first_seq, expected, stats: EMPTY, tcp_info_bytes: 0 }
     }
 
     /// Takes what one receive brought, and gives every socket in it, with the message's payload, to `row`.
@@ -72,6 +58,7 @@ impl Progress {
         &mut self,
         received: Received,
         chunk: &[u8],
+        layouts: &mut Layouts,
         row: &mut impl FnMut(&InetDiag<'_>, &[u8]),
     ) -> Step {
         self.stats.chunks += 1;
@@ -86,7 +73,7 @@ impl Progress {
         for message in Messages::new(chunk) {
             match message {
                 Ok(message) => {
-                    if self.message(&message, row) == Step::Ended {
+                    if self.message(&message, layouts, row) == Step::Ended {
                         return Step::Ended;
                     }
                 }
@@ -123,6 +110,7 @@ impl Progress {
     fn message(
         &mut self,
         message: &Message<'_>,
+        layouts: &mut Layouts,
         row: &mut impl FnMut(&InetDiag<'_>, &[u8]),
     ) -> Step {
         let span = match self.expected {
@@ -138,7 +126,7 @@ impl Progress {
         }
         match message.kind {
             TCPDIAG_GETSOCK | SOCK_DIAG_BY_FAMILY => {
-                self.socket(message.payload, row);
+                self.socket(message.payload, layouts, row);
                 return self.answered();
             }
             NLMSG_DONE => {
@@ -188,8 +176,13 @@ impl Progress {
     }
 
     #[inline]
-    fn socket(&mut self, payload: &[u8], row: &mut impl FnMut(&InetDiag<'_>, &[u8])) {
-        match self.layouts.parse(payload) {
+    fn socket(
+        &mut self,
+        payload: &[u8],
+        layouts: &mut Layouts,
+        row: &mut impl FnMut(&InetDiag<'_>, &[u8]),
+    ) {
+        match layouts.parse(payload) {
             Ok(socket) => {
                 self.stats.sockets += 1;
                 self.stats.unknown_attributes += u64::from(socket.unknown_attributes());
@@ -224,6 +217,8 @@ pub(crate) const EMPTY: DumpStats = DumpStats {
 
 #[cfg(test)]
 mod tests {
+    use sockeye_wire::AttrSet;
+
     use super::*;
 
     const RECEIVED: Received = Received { len: 0, truncated: false, from_kernel: true };
@@ -250,12 +245,12 @@ mod tests {
     }
 
     fn feed(progress: &mut Progress, chunk: &[u8]) -> Step {
-        progress.feed(RECEIVED, chunk, &mut |_, _| ())
+        progress.feed(RECEIVED, chunk, &mut Layouts::new(AttrSet::NONE), &mut |_, _| ())
     }
 
     #[test]
     fn lookups_end_when_each_has_its_reply_and_a_closed_socket_is_one() {
-        let mut progress = Progress::lookups(9, 5, 3, AttrSet::NONE);
+        let mut progress = Progress::lookups(9, 5, 3);
         assert_eq!(feed(&mut progress, &found(5)), Step::GoOn);
         assert_eq!(feed(&mut progress, &error(6, ENOENT)), Step::GoOn);
         assert_eq!(feed(&mut progress, &error(7, ESTALE)), Step::Ended);
@@ -265,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_reply_to_another_lookup_is_none_of_ours() {
-        let mut progress = Progress::lookups(9, 5, 1, AttrSet::NONE);
+        let mut progress = Progress::lookups(9, 5, 1);
         for seq in [4, 6] {
             assert_eq!(feed(&mut progress, &found(seq)), Step::GoOn);
         }
@@ -275,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_lookup_that_is_refused_is_answered_and_not_complete() {
-        let mut progress = Progress::lookups(9, 5, 1, AttrSet::NONE);
+        let mut progress = Progress::lookups(9, 5, 1);
         assert_eq!(feed(&mut progress, &error(5, 1)), Step::Ended);
         let refused = Completeness::Incomplete(Incomplete::Refused(1));
         assert_eq!(progress.stats.completeness, refused);
@@ -283,8 +278,8 @@ mod tests {
 
     #[test]
     fn after_a_loss_a_dump_goes_on_and_lookups_end() {
-        let mut dump = Progress::dump(9, 1, AttrSet::NONE);
-        let mut lookups = Progress::lookups(9, 1, 2, AttrSet::NONE);
+        let mut dump = Progress::dump(9, 1);
+        let mut lookups = Progress::lookups(9, 1, 2);
         assert_eq!((dump.lost(), lookups.lost()), (Step::GoOn, Step::Ended));
         let lost = Completeness::Incomplete(Incomplete::Lost);
         assert_eq!((dump.stats.completeness, lookups.stats.completeness), (lost, lost));

@@ -235,11 +235,11 @@ impl Shared {
     fn drive(&self, begun: Begun, kit: &mut Kit) -> (Finished, Vec<u8>) {
         let Begun { mut reading, socket, errand } = begun;
         if let Some(socket) = socket {
-            let Kit { buffer, lanes, .. } = kit;
+            let Kit { buffer, lanes, layouts, .. } = kit;
             let held = Held::new(&self.parked, &errand.netns, &errand.outlet, socket);
             let (timeout, stop) = (self.settings.timeout, &errand.stop);
             let mut deadline = Deadline::new(timeout, stop, held.paused(), || held.alive());
-            let mut to = To { lanes, ship: &held };
+            let mut to = To { lanes, layouts, ship: &held };
             while let Some(request) = reading.ask(self) {
                 match (&held).send(request) {
                     Ok(()) => receive(&mut &held, buffer, &mut deadline, |got| {

@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::check::Checks;
 use super::memory::Memory;
-use super::plan::PlanMode;
+use super::plan::{Plan, PlanMode};
 use super::reader::{Done, Job, ReaderThread, Shared};
 use super::ring_reader::ring_threads;
 
@@ -33,6 +33,8 @@ pub(crate) struct Readers {
 #[derive(Debug)]
 struct Known {
     netns: Netns,
+    /// At the last poll nothing was walked to read it: it takes less time than to wake a thread.
+    is_cheap: bool,
     /// With the job while a poll runs.
     memory: Memory,
 }
@@ -67,8 +69,10 @@ impl Readers {
             }
         }
         for netns in appeared.into_iter().chain(renamed).chain(kept) {
-            let memory = self.known.remove(&netns.id).map(|known| known.memory).unwrap_or_default();
-            self.known.insert(netns.id, Known { netns: netns.clone(), memory });
+            let known = self.known.remove(&netns.id);
+            let (is_cheap, memory) =
+                known.map(|known| (known.is_cheap, known.memory)).unwrap_or_default();
+            self.known.insert(netns.id, Known { netns: netns.clone(), is_cheap, memory });
         }
         if self.shared.settings.io_uring.is_some() {
             return self.share(ring_threads(&self.shared.settings));
@@ -101,7 +105,9 @@ impl Readers {
                 stop: stop.clone(),
                 done: done.clone(),
             };
-            if let Some(thread) = self.pinned.get(id) {
+            // Those that share threads are read one after the other, and nobody is woken for each.
+            let shares = known.is_cheap && !self.pool.is_empty();
+            if let Some(thread) = self.pinned.get(id).filter(|_| !shares) {
                 thread.send(job);
             } else if self.pool.is_empty() {
                 // Counted, and tried again at the next poll.
@@ -120,6 +126,7 @@ impl Readers {
         self.checks.took(done.plan, done.report.took);
         let Some(known) = self.known.get_mut(&done.netns.id) else { return };
         if done.leads {
+            known.is_cheap = matches!(done.plan, Plan::Nothing | Plan::Listeners | Plan::Lookups);
             let of_parts = std::mem::replace(&mut known.memory, done.memory);
             known.memory.sample.add(&of_parts.sample);
         } else {

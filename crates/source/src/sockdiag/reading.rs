@@ -9,7 +9,7 @@ use sockeye_netns::Census;
 use sockeye_pipeline::{Completeness, Incomplete, PartReport};
 use sockeye_sys::DiagSocket;
 use sockeye_wire::request::Part;
-use sockeye_wire::{AttrSet, Request, SocketKey, StateSet};
+use sockeye_wire::{AttrSet, Layouts, Request, SocketKey, StateSet};
 
 use super::dump::{DumpStats, Got};
 use super::health::TcpHealth;
@@ -98,6 +98,8 @@ pub(crate) struct Read {
 /// Where rows go.
 pub(crate) struct To<'a, S> {
     pub(crate) lanes: &'a mut Lanes,
+    /// How the attributes of sockets lie, of whichever namespace.
+    pub(crate) layouts: &'a mut Layouts,
     pub(crate) ship: &'a S,
 }
 
@@ -136,7 +138,7 @@ impl Reading {
             port_id,
             seq: 0,
             request: Vec::new(),
-            progress: Progress::dump(port_id, 0, shared.wanted),
+            progress: Progress::dump(port_id, 0),
             total: EMPTY,
             tcp_info_bytes: 0,
             began: now,
@@ -238,12 +240,13 @@ impl Reading {
         let step = match *got {
             Got::Chunk(received, chunk) if self.stage == Stage::Walk => {
                 let samples = self.samples(shared);
-                to.lanes.serve(&self.rows, &shared.settings.host);
+                let To { lanes, layouts, ship } = to;
+                lanes.serve(&self.rows, &shared.settings.host);
                 let table = self.rows.table.clone();
                 let tracked = table.as_ref().map(|table| self.rows.chunk(table));
                 let Self { progress, rows, keys, found, memory, opens, .. } = self;
                 let remembers = opens.is_some();
-                progress.feed(received, chunk, &mut |diag, payload| {
+                progress.feed(received, chunk, layouts, &mut |diag, payload| {
                     if remembers {
                         *found += u64::from(in_use(diag));
                         if is_connection(diag) {
@@ -255,15 +258,15 @@ impl Reading {
                     }
                     if rows.wants(diag) {
                         match &tracked {
-                            None => rows.push(diag, to.lanes, to.ship),
-                            Some(chunk) => rows.push_tracked(diag, to.lanes, chunk, to.ship),
+                            None => rows.push(diag, lanes, *ship),
+                            Some(chunk) => rows.push_tracked(diag, lanes, chunk, *ship),
                         }
                     }
                 })
             }
             Got::Chunk(received, chunk) => {
                 let Self { progress, kept, found, keys, listeners, .. } = self;
-                progress.feed(received, chunk, &mut |diag, payload| {
+                progress.feed(received, chunk, to.layouts, &mut |diag, payload| {
                     *found += u64::from(in_use(diag));
                     if is_connection(diag) {
                         keys.extend(SocketKey::of(payload));
@@ -331,14 +334,14 @@ impl Reading {
             self.request.extend(key.request(self.seq, self.wanted.extension_bits()));
             asked += 1;
         }
-        self.progress = Progress::lookups(self.port_id, first_seq, asked, self.wanted);
+        self.progress = Progress::lookups(self.port_id, first_seq, asked);
     }
 
     fn ask_for_states(&mut self, states: StateSet, bytecode: &[u8]) {
         self.seq = self.seq.wrapping_add(1);
         let request = Request { states, attrs: self.wanted, bytecode };
         request.encode_into(self.seq, &mut self.request);
-        self.progress = Progress::dump(self.port_id, self.seq, self.wanted);
+        self.progress = Progress::dump(self.port_id, self.seq);
     }
 
     fn exchange_ended(&mut self, shared: &Shared) {
@@ -356,7 +359,10 @@ impl Reading {
         }
         self.add_up();
         match self.stage {
-            Stage::Listeners if complete && self.proven() => self.planned(Plan::Listeners, shared),
+            // They were there before the counters were read, which left room for no other.
+            Stage::Listeners if complete && plan::all(self.found, self.counts) => {
+                self.planned(Plan::Listeners, shared);
+            }
             Stage::Listeners => self.ask_for_all_listeners(),
             Stage::Unconnected | Stage::Lookups(_) | Stage::Check if self.kept.is_over() => {
                 self.walk(shared);
@@ -504,7 +510,7 @@ impl Reading {
     /// The cookies of the rows that what was kept will make, in order.
     fn kept_cookies(&self) -> Vec<u64> {
         let mut cookies = Vec::new();
-        self.kept.for_each(self.wanted, |diag| {
+        self.kept.for_each(&mut Layouts::new(self.wanted), |diag| {
             if self.rows.wants(diag) {
                 cookies.push(diag.cookie());
             }
@@ -517,15 +523,16 @@ impl Reading {
         // Rows may have to wait for a sink, and the files would keep the namespace.
         self.census = None;
         self.stage = Stage::Ended;
-        to.lanes.serve(&self.rows, &shared.settings.host);
+        let To { lanes, layouts, ship } = to;
+        lanes.serve(&self.rows, &shared.settings.host);
         let table = self.rows.table.clone();
         let tracked = table.as_ref().map(|table| self.rows.chunk(table));
-        let Self { kept, rows, wanted, .. } = self;
-        kept.for_each(*wanted, |diag| {
+        let Self { kept, rows, .. } = self;
+        kept.for_each(layouts, |diag| {
             if rows.wants(diag) {
                 match &tracked {
-                    None => rows.push(diag, to.lanes, to.ship),
-                    Some(chunk) => rows.push_tracked(diag, to.lanes, chunk, to.ship),
+                    None => rows.push(diag, lanes, *ship),
+                    Some(chunk) => rows.push_tracked(diag, lanes, chunk, *ship),
                 }
             }
         });

@@ -11,6 +11,7 @@ use nix::libc::{EAGAIN, EBUSY, ECANCELED, EINTR, ENOBUFS};
 use sockeye_pipeline::{Incomplete, Outlet};
 use sockeye_record::Envelope;
 use sockeye_sys::{Completion, DiagSocket, Ring};
+use sockeye_wire::Layouts;
 
 use super::dump::{Got, failed};
 use super::kit::Lanes;
@@ -25,6 +26,7 @@ pub(crate) struct Pump<'a> {
     shared: &'a Shared,
     ring: &'a mut Ring,
     lanes: &'a mut Lanes,
+    layouts: &'a mut Layouts,
     /// Sends, and receives, that may be in flight.
     most: usize,
     sends: usize,
@@ -62,11 +64,12 @@ impl<'a> Pump<'a> {
         shared: &'a Shared,
         ring: &'a mut Ring,
         lanes: &'a mut Lanes,
+        layouts: &'a mut Layouts,
         most: usize,
     ) -> Self {
         let (open, cut) = (BTreeMap::new(), RefCell::default());
         let (next, walks) = (0, MOST_WALKS);
-        Self { shared, ring, lanes, most, sends: 0, receives: 0, open, next, walks, cut }
+        Self { shared, ring, lanes, layouts, most, sends: 0, receives: 0, open, next, walks, cut }
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -206,7 +209,7 @@ impl<'a> Pump<'a> {
 
     /// Feeds what has come to those that it is for.
     fn take(&mut self) {
-        let Self { shared, ring, lanes, open, cut, sends, receives, .. } = self;
+        let Self { shared, ring, lanes, layouts, open, cut, sends, receives, .. } = self;
         while let Some((token, completion)) = ring.next_completion() {
             match &completion {
                 Completion::Sent(..) => *sends -= 1,
@@ -218,7 +221,7 @@ impl<'a> Pump<'a> {
             // Nothing was asked: it can only be somebody else's.
             let Some(got) = got(completion).filter(|_| !conversation.due) else { continue };
             let ship = Later { outlet: &conversation.errand.outlet, cut };
-            let mut to = To { lanes, ship: &ship };
+            let mut to = To { lanes, layouts, ship: &ship };
             match conversation.reading.feed(&got, shared, &mut to) {
                 Step::Ended => conversation.exchange_ended(),
                 Step::GoOn => conversation.goes_on(),

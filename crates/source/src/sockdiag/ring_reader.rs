@@ -63,9 +63,9 @@ impl<'a> Batch<'a> {
     /// The ring's. Everything that was begun has ended nevertheless.
     fn run(mut self, ring: &mut Ring, first: Job, recv_batch: u16) -> io::Result<()> {
         let mut kit = self.shared.kits.lease();
-        let Kit { lanes, kept, .. } = &mut kit;
+        let Kit { lanes, layouts, kept, .. } = &mut kit;
         self.spare.push(std::mem::take(kept));
-        let mut pump = Pump::new(self.shared, ring, lanes, recv_batch.into());
+        let mut pump = Pump::new(self.shared, ring, lanes, layouts, recv_batch.into());
         let mut first = Some(first);
         let mut result = Ok(());
         while result.is_ok() && (self.begin(&mut pump, first.take()) || !pump.is_idle()) {
