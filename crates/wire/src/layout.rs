@@ -37,6 +37,7 @@ struct Header {
 /// Where each wanted attribute's payload lies, by number. To keep one is a store, without a branch on its number. Small, since
 /// rows are copied.
 #[derive(Copy, Clone, Debug)]
+#[repr(align(16))]
 pub(crate) struct Layout {
     places: [Place; PLACES],
     came: u32,

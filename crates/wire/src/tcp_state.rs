@@ -61,6 +61,12 @@ impl StateSet {
         Self(self.0 & other.0)
     }
 
+    /// Those that are not in `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether there is something in both.
     pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0

@@ -261,7 +261,7 @@ impl Part {
 /// bits is one instruction.)
 const POSITIONS: usize = 1 << 16;
 /// Some ten rows: they lie in the first cache, beside the messages.
-const MOST_PENDING_BYTES: usize = 8 * 1024;
+const MOST_PENDING_BYTES: usize = 2 * 1024;
 /// The longest single write.
 const MARGIN_BYTES: usize = 64;
 /// The most that a column writes before somebody flushes: a key, a value, and what stands around them.

@@ -24,6 +24,8 @@ pub(crate) struct Look {
     pub(crate) opens: Option<u64>,
     /// There may be sockets that are bound and neither listen nor connect.
     pub(crate) bound: bool,
+    /// They are asked for though the counters have no room for one, to see whether that is right.
+    pub(crate) checks_bound: bool,
     pub(crate) first: First,
     /// None where there is nothing to ask for.
     pub(crate) socket: Option<DiagSocket>,
@@ -48,6 +50,7 @@ impl Look {
             counts: None,
             opens: None,
             bound: wanted.intersects(StateSet::BOUND_INACTIVE),
+            checks_bound: false,
             first: First::Walk,
             socket: None,
             filter: shared.resolve_filter(),
@@ -56,8 +59,11 @@ impl Look {
         if !wanted.is_within(StateSet::UNCONNECTED) {
             look.count(proc_root);
         }
-        if settings.plan == PlanMode::Auto && !shared.filters_in_kernel() {
-            look.plan(wanted, memory, check);
+        if settings.plan == PlanMode::Auto {
+            look.leave_out_bound(memory, check);
+            if !shared.filters_in_kernel() {
+                look.plan(wanted, memory, check);
+            }
         }
         if look.first != First::Nothing {
             look.socket = Some(DiagSocket::open(RECEIVE_TIMEOUT)?);
@@ -65,16 +71,17 @@ impl Look {
         Ok(look)
     }
 
-    /// To be called by a reader that was given its part.
+    /// To be called by a reader that was given its part, and whether there may be sockets that are bound and do nothing.
     ///
     /// # Errors
     /// As of [`Look::around`].
-    pub(crate) fn at_a_part(shared: &Shared) -> io::Result<Self> {
+    pub(crate) fn at_a_part(shared: &Shared, bound: bool) -> io::Result<Self> {
         Ok(Self {
             census: None,
             counts: None,
             opens: None,
-            bound: true,
+            bound,
+            checks_bound: false,
             first: First::Walk,
             socket: Some(DiagSocket::open(RECEIVE_TIMEOUT)?),
             filter: shared.resolve_filter(),
@@ -92,13 +99,22 @@ impl Look {
         self.census = Census::open(proc_root).ok();
         let stat = self.census.as_ref().and_then(|census| census.sockstat().ok());
         self.counts = stat.map(Counts::from);
-        let small = self.counts.filter(|counts| counts.in_use <= SMALL);
-        if let (Some(counts), Some(stat), Some(census), true) =
-            (small, stat, &self.census, self.bound)
-        {
-            // As many sockets as TCP counts, or else as many as all protocols count: no other can be bound.
-            let used = u64::from(stat.used);
-            self.bound = used != counts.in_use && census.in_use_by_protocols().ok() != Some(used);
+    }
+
+    /// Their table holds every socket that has a port, and a walk of it finds next to nothing: it is left out where the
+    /// counters say so.
+    fn leave_out_bound(&mut self, memory: &Memory, check: bool) {
+        let (Some(counts), Some(census), true) = (self.counts, &self.census, self.bound) else {
+            return;
+        };
+        // As many sockets as TCP counts, or else as many as all protocols count: no other can be bound.
+        let used = u64::from(counts.used);
+        let all_counted =
+            || used == counts.in_use || census.in_use_by_protocols().ok() == Some(used);
+        if !memory.bound_hides && all_counted() {
+            // A small namespace that is checked is walked with them in any case.
+            self.checks_bound = check && counts.in_use > SMALL;
+            self.bound = self.checks_bound;
         }
     }
 

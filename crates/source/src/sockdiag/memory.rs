@@ -13,6 +13,8 @@ use super::split::Sample;
 pub(crate) struct Memory {
     /// Every connection, while there are few.
     pub(crate) known: Option<Known>,
+    /// There were sockets that are bound and do nothing where the counters had no room for one: they are not believed again.
+    pub(crate) bound_hides: bool,
     /// How long the last walk took.
     pub(crate) walk: Duration,
     /// At the last poll the tables without connections were everything.

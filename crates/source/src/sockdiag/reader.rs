@@ -76,6 +76,8 @@ pub(crate) struct GivenPart {
     index: u16,
     count: u16,
     ports: Vec<Part>,
+    /// There may be sockets that are bound and do nothing.
+    bound: bool,
     common: Arc<Common>,
 }
 
@@ -266,7 +268,7 @@ impl Shared {
         let opened = if errand.stop.requested() {
             Err(Incomplete::Stopped)
         } else {
-            self.look(&errand.netns, part.is_none(), &memory, check)
+            self.look(&errand.netns, part.as_ref(), &memory, check)
         };
         let (opened, look) = match opened {
             Ok(opened) => opened,
@@ -304,17 +306,14 @@ impl Shared {
     fn look(
         &self,
         netns: &Netns,
-        leads: bool,
+        part: Option<&GivenPart>,
         memory: &Memory,
         check: bool,
     ) -> Result<(Opened, Look), Incomplete> {
         let opened = netns.open().map_err(open_failed)?;
-        let inside = || {
-            if leads {
-                Look::around(self, memory, netns.proc_root(), check)
-            } else {
-                Look::at_a_part(self)
-            }
+        let inside = || match part {
+            None => Look::around(self, memory, netns.proc_root(), check),
+            Some(part) => Look::at_a_part(self, part.bound),
         };
         let look = visit(&opened.fd, &self.home, inside).map_err(visit_failed)?;
         Ok((opened, look.map_err(|error| failed(&error))?))
@@ -328,7 +327,8 @@ impl Shared {
         errand: &Errand,
         helpers: Option<Sender<Job>>,
     ) -> Option<GivenPart> {
-        let helpers = helpers?;
+        // What a check finds out belongs to the one who remembers.
+        let helpers = helpers.filter(|_| !look.checks_bound)?;
         let count = look.readers(self);
         if count < 2 {
             return None;
@@ -338,7 +338,7 @@ impl Shared {
         let common = Arc::<Common>::default();
         let given = (0..count).zip(parts).map(|(index, ports)| {
             let common = Arc::clone(&common);
-            GivenPart { index, count, ports, common }
+            GivenPart { index, count, ports, bound: look.bound, common }
         });
         let mut given: Vec<GivenPart> = given.collect();
         let first = given.remove(0);

@@ -9,7 +9,7 @@ use sockeye_netns::Census;
 use sockeye_pipeline::{Completeness, Incomplete, PartReport};
 use sockeye_sys::DiagSocket;
 use sockeye_wire::request::Part;
-use sockeye_wire::{AttrSet, Layouts, Request, SocketKey, StateSet};
+use sockeye_wire::{AttrSet, Layouts, Request, SocketKey, StateSet, tcp_state};
 
 use super::dump::{DumpStats, Got};
 use super::health::TcpHealth;
@@ -37,6 +37,8 @@ pub(crate) struct Reading {
     counts: Option<Counts>,
     opens: Option<u64>,
     bound: bool,
+    /// Counts those that are bound and do nothing, where there should be none.
+    unexpected: Option<u64>,
     /// The kernel was given no more of the filter than every kernel knows.
     asked_least: bool,
     memory: Memory,
@@ -126,6 +128,7 @@ impl Reading {
             counts: look.counts,
             opens: look.opens.filter(|_| !in_part),
             bound: look.bound,
+            unexpected: look.checks_bound.then_some(0),
             asked_least: false,
             memory,
             kept: Kept::with_bytes(kept),
@@ -244,7 +247,7 @@ impl Reading {
                 lanes.serve(&self.rows, &shared.settings.host);
                 let table = self.rows.table.clone();
                 let tracked = table.as_ref().map(|table| self.rows.chunk(table));
-                let Self { progress, rows, keys, found, memory, opens, .. } = self;
+                let Self { progress, rows, keys, found, memory, opens, unexpected, .. } = self;
                 let remembers = opens.is_some();
                 progress.feed(received, chunk, layouts, &mut |diag, payload| {
                     if remembers {
@@ -252,6 +255,9 @@ impl Reading {
                         if is_connection(diag) {
                             keys.extend(SocketKey::of(payload));
                         }
+                    }
+                    if let Some(unexpected) = unexpected {
+                        *unexpected += u64::from(diag.state() == tcp_state::CLOSE);
                     }
                     if samples {
                         memory.sample.see(|| (diag.source_port(), diag.destination_port()));
@@ -464,18 +470,23 @@ impl Reading {
         let wanted = shared.settings.states;
         self.plan = match self.part {
             Some(_) => Plan::Parts,
+            None if self.unexpected.is_some() => Plan::Check,
             // The kernel keeps them apart from connections.
             None if wanted.is_within(StateSet::UNCONNECTED) => Plan::Listeners,
             None => Plan::Walk,
         };
-        self.rows.states = (self.walked_states(shared) != wanted).then_some(wanted);
         self.stage = Stage::Walk;
+        self.rows.states = (!self.walked_states(shared).is_within(wanted)).then_some(wanted);
         self.walk_began = Instant::now();
     }
 
     fn walked(&mut self, complete: bool, shared: &Shared) {
         self.memory.walk = self.walk_began.elapsed();
         self.memory.unconnected = false;
+        if let Some(unexpected) = self.unexpected.filter(|_| complete) {
+            self.differences = Some(unexpected);
+            self.memory.bound_hides = unexpected > 0;
+        }
         // A walk can miss what moves meanwhile, and see it twice: it is gone by only where it saw as many as there are.
         if complete && self.counts.is_some_and(|counts| counts.in_use == self.found) {
             self.remember(shared);
@@ -542,7 +553,12 @@ impl Reading {
     /// that are not wanted are left out here.
     fn walked_states(&self, shared: &Shared) -> StateSet {
         let wanted = shared.settings.states;
-        if self.opens.is_some() { wanted.union(StateSet::IN_USE) } else { wanted }
+        let walked = if self.bound || self.stage == Stage::Check {
+            wanted
+        } else {
+            wanted.without(StateSet::BOUND_INACTIVE)
+        };
+        if self.opens.is_some() { walked.union(StateSet::IN_USE) } else { walked }
     }
 
     fn samples(&self, shared: &Shared) -> bool {
