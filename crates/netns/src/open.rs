@@ -47,24 +47,34 @@ impl Netns {
     /// # Errors
     /// See [`OpenFailure`]: each variant is a different thing to do next.
     pub fn open(&self) -> Result<Opened, OpenFailure> {
-        let (netns, fd, origin) = self.open_origin()?;
-        Ok(netns.describe(fd, &origin))
+        self.open_and(Self::describe)
     }
 
     /// Opens the namespace without its label.
     pub(crate) fn open_fd(&self) -> Result<NetnsFd, OpenFailure> {
-        self.open_origin().map(|(_, fd, _)| fd)
+        self.open_and(|_, fd, _| fd)
     }
 
-    fn open_origin(&self) -> Result<(Self, NetnsFd, Origin), OpenFailure> {
-        self.try_origins().or_else(|failure| self.search().ok_or(failure)?.try_origins())
+    /// Opens it as it is known, or else as it is found; `then` is told as which, and through which origin.
+    fn open_and<T>(
+        &self,
+        then: impl FnOnce(&Self, NetnsFd, &Origin) -> T,
+    ) -> Result<T, OpenFailure> {
+        match self.try_origins() {
+            Ok((fd, origin)) => Ok(then(self, fd, origin)),
+            Err(failure) => {
+                let found = self.search().ok_or(failure)?;
+                let (fd, origin) = found.try_origins()?;
+                Ok(then(&found, fd, origin))
+            }
+        }
     }
 
-    fn try_origins(&self) -> Result<(Self, NetnsFd, Origin), OpenFailure> {
+    fn try_origins(&self) -> Result<(NetnsFd, &Origin), OpenFailure> {
         let mut failure = OpenFailure::Gone;
         for origin in &self.origins {
             match self.open_through(origin) {
-                Ok(fd) => return Ok((self.clone(), fd, origin.clone())),
+                Ok(fd) => return Ok((fd, origin)),
                 Err(OpenError::Gone | OpenError::NotNsfs | OpenError::OtherKind) => {}
                 Err(OpenError::Denied) => failure = OpenFailure::Denied,
                 Err(OpenError::Other(errno)) => failure = OpenFailure::Other(errno),

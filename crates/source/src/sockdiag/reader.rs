@@ -14,7 +14,7 @@ use sockeye_filter::{Filter, InNetns, Resolved, Support, bytecode};
 use sockeye_netns::{Netns, OpenFailure, Opened};
 use sockeye_pipeline::{Completeness, Incomplete, Outlet, PartReport, Stop};
 use sockeye_sys::DiagSocket;
-use sockeye_sys::netns::{NetnsFd, VisitError, visit};
+use sockeye_sys::netns::{NetnsFd, VisitError, current, visit};
 use sockeye_wire::request::Part;
 use sockeye_wire::{AttrSet, StateSet};
 
@@ -114,9 +114,13 @@ impl ReaderThread {
         jobs: Receiver<Job>,
     ) -> io::Result<Self> {
         let shared = Arc::clone(shared);
-        let work = move || match shared.settings.io_uring {
-            Some(io_uring) => ring_reader::serve(&shared, io_uring, &jobs),
-            None => jobs.into_iter().for_each(|job| shared.run(job)),
+        let work = move || {
+            // Opens the thread's directory in procfs, so that what it holds does not grow later.
+            let _ = current();
+            match shared.settings.io_uring {
+                Some(io_uring) => ring_reader::serve(&shared, io_uring, &jobs),
+                None => jobs.into_iter().for_each(|job| shared.run(job)),
+            }
         };
         let thread = thread::Builder::new()
             .name(name.chars().take(15).collect())

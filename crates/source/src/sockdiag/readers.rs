@@ -39,6 +39,12 @@ struct Known {
     memory: Memory,
 }
 
+impl AsRef<Netns> for Known {
+    fn as_ref(&self) -> &Netns {
+        &self.netns
+    }
+}
+
 impl Readers {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
@@ -54,8 +60,7 @@ impl Readers {
 
     /// Lets go of the threads of namespaces that have gone and gives threads to new ones.
     pub(crate) fn reconcile(&mut self, scan: &Scan) {
-        let before = self.known.iter().map(|(id, known)| (*id, known.netns.clone())).collect();
-        let Changes { appeared, gone, renamed, kept } = reconcile(&before, scan);
+        let Changes { appeared, gone, renamed, kept } = reconcile(&self.known, scan);
         self.shared.counters.changed(appeared.len(), gone.len());
         for netns in &appeared {
             debug!(netns = %netns.id, name = %netns.name, "namespace appeared");
@@ -126,7 +131,11 @@ impl Readers {
         self.checks.took(done.plan, done.report.took);
         let Some(known) = self.known.get_mut(&done.netns.id) else { return };
         if done.leads {
-            known.is_cheap = matches!(done.plan, Plan::Nothing | Plan::Listeners | Plan::Lookups);
+            // A check says nothing about the next poll.
+            if done.plan != Plan::Check {
+                known.is_cheap =
+                    matches!(done.plan, Plan::Nothing | Plan::Listeners | Plan::Lookups);
+            }
             let of_parts = std::mem::replace(&mut known.memory, done.memory);
             known.memory.sample.add(&of_parts.sample);
         } else {

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use socket2::Socket;
 use sockeye_record::v1::XtcpFlatRecord;
-use sockeye_source::sockdiag::{PlanMode, Settings};
+use sockeye_source::sockdiag::{Netlinkers, PlanMode, Settings};
 use sockeye_testkit::netns::{Netns as _, TestNetns};
 use sockeye_testkit::states::{self, Pair};
 use sockeye_wire::StateSet;
@@ -244,7 +244,11 @@ fn now_and_then_a_cheap_plan_is_checked_and_nothing_differs() {
 
 /// Rows of the listeners as they are, and the bytes that the kernel sent for them.
 fn listeners_and_bytes(eye: &mut Eye, netns: &TestNetns) -> (Vec<XtcpFlatRecord>, u64) {
-    let poll = eye.poll();
+    let mut poll = eye.poll();
+    // It may be its turn to be checked.
+    while poll.part(netns.name()).plan == "check" {
+        poll = eye.poll();
+    }
     poll.assert_complete(netns.name());
     assert_eq!(poll.part(netns.name()).plan, "listeners");
     (poll.rows_of(netns), poll.part(netns.name()).bytes)
@@ -259,11 +263,18 @@ fn a_few_listeners_are_asked_for_one_by_one_until_there_are_others_and_the_rows_
         netns.enter(|| states::listener(address.parse().unwrap(), 4, None).unwrap()).unwrap()
     };
     let mut listeners = vec![listen("127.0.0.1:0"), listen("0.0.0.0:0"), listen("[::]:0")];
+    let walked = eye(PlanMode::Full, StateSet::DEFAULT).poll();
+    let (all, dumped) = (walked.rows_of(&netns), walked.part(netns.name()).bytes);
     let mut eye = eye(PlanMode::Auto, StateSet::DEFAULT);
-    let (all, dumped) = listeners_and_bytes(&mut eye, &netns);
-    let (again, looked_up) = listeners_and_bytes(&mut eye, &netns);
-    // A dump ends with NLMSG_DONE, and an answer is an answer.
-    assert_eq!((again.len(), looked_up), (3, dumped - 20));
+    let mut again = Vec::new();
+    // A dump ends with NLMSG_DONE, and an answer is an answer. The kernel may still be freeing a socket of whoever made the
+    // namespace, which could be a bound one.
+    within(Duration::from_secs(5), "each is looked up", || {
+        let (rows, bytes) = listeners_and_bytes(&mut eye, &netns);
+        again = rows;
+        bytes == dumped - 20
+    });
+    assert_eq!(again.len(), 3);
     let same = |row: &XtcpFlatRecord| XtcpFlatRecord {
         timestamp_ns: 0,
         boottime_ns: 0,
@@ -283,8 +294,8 @@ fn a_few_listeners_are_asked_for_one_by_one_until_there_are_others_and_the_rows_
     // One goes and another comes: the count is the same, and one of those that are known is not there.
     drop(listeners.pop());
     listeners.push(listen("127.0.0.1:0"));
-    let (other, both) = listeners_and_bytes(&mut eye, &netns);
-    assert!(other.len() == 3 && cookies(&other) != cookies(&all) && both > dumped);
+    let (other, _) = listeners_and_bytes(&mut eye, &netns);
+    assert!(other.len() == 3 && cookies(&other) != cookies(&all));
     let (more, _) = listeners_and_bytes(&mut eye, &netns);
     assert_eq!(cookies(&more), cookies(&other));
     listeners.push(listen("127.0.0.1:0"));
@@ -304,4 +315,64 @@ fn listeners_that_share_an_address_are_all_in_every_poll() {
     for _ in 0..3 {
         assert_eq!(cookies(&listeners_and_bytes(&mut eye, &netns).0), first);
     }
+}
+
+#[test]
+#[ignore = "needs root; `cargo xtask ci` runs it"]
+fn a_bound_socket_of_a_large_namespace_is_a_row_and_where_there_is_none_that_is_checked() {
+    let _alone = alone();
+    let netns = TestNetns::new("large").unwrap();
+    // More than are planned: three sockets each.
+    let _held = connections(&netns, 700);
+    let mut eye = eye(PlanMode::Auto, StateSet::DEFAULT);
+    let poll = eye.poll();
+    poll.assert_complete(netns.name());
+    assert_eq!((poll.rows_of(&netns).len(), poll.part(netns.name()).plan), (2100, "walk"));
+
+    let bound = netns.enter(|| states::bound(loopback()).unwrap()).unwrap();
+    let poll = eye.poll();
+    poll.assert_complete(netns.name());
+    let closed: Vec<u32> = poll
+        .rows_of(&netns)
+        .iter()
+        .filter(|row| row.inet_diag_msg_state == 7)
+        .map(|row| row.inet_diag_msg_socket_source_port)
+        .collect();
+    let port = states::local(&bound).unwrap().port();
+    assert_eq!((poll.rows_of(&netns).len(), closed), (2101, vec![u32::from(port)]));
+
+    // Without it they are left out again; now and then they are asked for, and there are none.
+    drop(bound);
+    let mut checked = 0;
+    for _ in 0..3_000 {
+        let poll = eye.poll();
+        poll.assert_complete(netns.name());
+        assert_eq!(poll.rows_of(&netns).len(), 2100);
+        checked += u32::from(poll.part(netns.name()).plan == "check");
+        if checked > 1 {
+            break;
+        }
+    }
+    let totals = eye.source.counters().totals();
+    assert!(checked > 1 && totals.checks >= 2 && totals.check_differences == 0, "{totals:?}");
+}
+
+#[test]
+#[ignore = "needs root; `cargo xtask ci` runs it"]
+fn several_readers_ask_for_bound_sockets_where_there_are_some() {
+    let _alone = alone();
+    let netns = TestNetns::new("parts-bound").unwrap();
+    let _held = connections(&netns, 700);
+    let settings = Settings { netlinkers: Netlinkers::Fixed(3), split_from: 1_000, ..settings() };
+    let mut eye = Eye::new(settings);
+    let bound: Vec<_> =
+        (0..5).map(|_| netns.enter(|| states::bound(loopback()).unwrap()).unwrap()).collect();
+    for expected in [2105, 2105] {
+        let poll = eye.poll();
+        poll.assert_complete(netns.name());
+        assert_eq!(poll.part(netns.name()).plan, "parts");
+        assert_eq!(cookies(&poll.rows_of(&netns)).len(), expected);
+    }
+    drop(bound);
+    assert_eq!(cookies(&eye.poll().rows_of(&netns)).len(), 2100);
 }

@@ -1,6 +1,7 @@
 //! Threads and descriptors: within the limit, gone with their namespaces, and gone with the source.
 
 use std::time::Duration;
+use std::{fs, thread};
 
 use sockeye_source::sockdiag::Netlinkers::Fixed;
 use sockeye_source::sockdiag::Settings;
@@ -91,13 +92,17 @@ fn threads_and_descriptors_are_gone_when_the_source_is_dropped() {
     let _namespaces = with_listeners("drop", 12);
     let pid = std::process::id();
     let counts = || (procfs::file_descriptors(pid).unwrap(), readers());
+    // Every thread that has looked where it is keeps its directory in procfs open, this one too.
+    sockeye_sys::netns::current().unwrap();
     let before = counts();
     assert_eq!(before.1, [""; 0]);
     for (max_threads, netlinkers) in [(4, 1), (64, 1), (64, 3)] {
         let mut eye =
             Eye::new(Settings { max_threads, netlinkers: Fixed(netlinkers), ..settings() });
         eye.source.watch(vec!["/run/netns".into()]);
-        eye.poll();
+        for _ in 0..3 {
+            eye.poll();
+        }
         let idle = procfs::file_descriptors(pid).unwrap();
         eye.poll();
         assert_eq!(procfs::file_descriptors(pid).unwrap(), idle, "a poll leaves nothing open");
@@ -105,5 +110,42 @@ fn threads_and_descriptors_are_gone_when_the_source_is_dropped() {
         assert_eq!(counts(), before);
         let names = procfs::thread_names(pid).unwrap();
         assert!(!names.contains(&"netns-watch".to_owned()));
+    }
+}
+
+/// How often a thread has gone to sleep.
+fn sleeps(name: &str) -> u64 {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let mut named = tasks.filter(|task| {
+        fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+    });
+    let status = fs::read_to_string(named.next().unwrap().join("status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[test]
+#[ignore = "needs root; `cargo xtask ci` runs it"]
+fn namespaces_that_are_cheap_to_read_wake_no_thread_of_their_own_where_threads_are_shared() {
+    let _alone = alone();
+    let namespaces = with_listeners("cheap", 12);
+    let mut eye = Eye::new(Settings { max_threads: 10, ..settings() });
+    for _ in 0..4 {
+        eye.poll();
+    }
+    // The threads that were woken have gone to sleep.
+    thread::sleep(Duration::from_millis(100));
+    let own: Vec<String> = readers().into_iter().filter(|name| !name.contains("pool")).collect();
+    let before: Vec<u64> = own.iter().map(|name| sleeps(name)).collect();
+    for _ in 0..5 {
+        let poll = eye.poll();
+        for (netns, _) in &namespaces {
+            assert_eq!(poll.rows_of(netns).len(), 1);
+        }
+    }
+    let host = thread_of(inode_of(&own_path()).unwrap());
+    for (name, before) in own.iter().zip(before) {
+        // That of the tests may have sockets that come and go, and be walked.
+        assert!(*name == host || sleeps(name) == before, "{name}");
     }
 }
