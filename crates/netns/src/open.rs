@@ -94,7 +94,7 @@ impl Netns {
     fn describe(&self, fd: NetnsFd, origin: &Origin) -> Opened {
         let id = fd.id();
         let mut found = witness(self.proc_root(), id, self.pids(), self.is_own());
-        // It can't have become another's: process 1, or we ourselves, are in it all the time.
+        // The id can't have become another's: process 1, or we ourselves, are in it all the time.
         if self.is_default {
             found.container = None;
         }

@@ -41,7 +41,7 @@ impl Default for ScanOptions {
     }
 }
 
-/// Scans again and again. Between scans it holds the directory `/proc` open, and nothing else.
+/// Scans again and again. Between scans it holds the directory `/proc` open and remembers what the mounts were.
 #[derive(Debug)]
 pub struct Scanner {
     options: Arc<ScanOptions>,

@@ -65,13 +65,6 @@ impl CpuList {
         self.cpus.iter().copied()
     }
 
-    /// One processor for the `n`th thread: round and round through the list.
-    #[must_use]
-    pub fn nth_in_turn(&self, n: usize) -> Self {
-        let cpu = self.cpus.iter().nth(n % self.cpus.len().max(1));
-        Self { cpus: cpu.copied().into_iter().collect() }
-    }
-
     /// Whether this process may use all of them; for a check of settings before threads start.
     ///
     /// # Errors
@@ -214,13 +207,6 @@ mod tests {
     }
 
     #[test]
-    fn threads_take_processors_in_turn() {
-        let cpus = list("2,5,9");
-        let turns: Vec<_> = (0..4).map(|n| cpus.nth_in_turn(n).to_string()).collect();
-        assert_eq!(turns, ["2", "5", "9", "2"]);
-    }
-
-    #[test]
     fn a_processor_outside_of_the_allowed_ones_is_named() {
         let allowed = CpuList::allowed().unwrap();
         let first = allowed.iter().next().unwrap();
@@ -235,7 +221,7 @@ mod tests {
     fn a_thread_is_pinned_alone() {
         let allowed = CpuList::allowed().unwrap();
         let before = status("Cpus_allowed_list");
-        let last = allowed.nth_in_turn(allowed.iter().len() - 1);
+        let last = list(&allowed.iter().last().unwrap().to_string());
         let pinned = thread::spawn(move || {
             pin_current_thread(&last).unwrap();
             (status("Cpus_allowed_list"), last.to_string())

@@ -38,24 +38,26 @@ pub fn with_task_dir<T>(
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io::Read as _;
     use std::thread;
-
-    use nix::fcntl::AtFlags;
-    use nix::sys::stat::fstatat;
 
     use super::*;
 
-    fn stat(name: &str) -> u64 {
-        with_task_dir(Path::new("/proc"), |directory| fstatat(directory, name, AtFlags::empty()))
-            .unwrap()
-            .st_ino
+    fn name_of_the_thread() -> String {
+        let open = |task: BorrowedFd<'_>| openat(task, "comm", OFlag::O_RDONLY, Mode::empty());
+        let mut name = String::new();
+        let file = with_task_dir(Path::new("/proc"), open).unwrap();
+        File::from(file).read_to_string(&mut name).unwrap();
+        name.trim_end().to_owned()
     }
 
     #[test]
     fn every_thread_has_its_own_directory_and_finds_it_again() {
-        let here = stat("comm");
-        assert_eq!(here, stat("comm"));
-        assert_ne!(here, thread::spawn(|| stat("comm")).join().unwrap());
+        let other = thread::Builder::new().name("another".into());
+        let other = other.spawn(|| (name_of_the_thread(), name_of_the_thread())).unwrap();
+        assert_eq!(other.join().unwrap(), ("another".into(), "another".into()));
+        assert_ne!(name_of_the_thread(), "another");
         assert_eq!(OPEN.with_borrow(Vec::len), 1);
     }
 

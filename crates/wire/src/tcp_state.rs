@@ -21,6 +21,8 @@ pub fn name(state: u8) -> Option<&'static str> {
 pub struct StateSet(u32);
 
 impl StateSet {
+    /// No state.
+    pub const NONE: Self = Self(0);
     /// All but `time-wait` and `syn-recv`, which can be many and carry no `tcp_info`.
     pub const DEFAULT: Self = Self(ALL & !BUCKET);
 

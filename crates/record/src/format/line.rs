@@ -260,7 +260,7 @@ impl Part {
 /// More than all columns of one row take in any format; texts without a bound are not written here. (A mask of sixteen
 /// bits is one instruction.)
 const POSITIONS: usize = 1 << 16;
-/// Some ten rows: they lie in the first cache, beside the messages.
+/// Some rows: they lie in the first cache, beside the messages, and are copied without `rep movs`, which is slow to start.
 const MOST_PENDING_BYTES: usize = 2 * 1024;
 /// The longest single write.
 const MARGIN_BYTES: usize = 64;

@@ -36,6 +36,7 @@ pub(crate) struct Lanes {
 pub(crate) struct Kits {
     free: Mutex<Vec<Kit>>,
     returned: Condvar,
+    count: usize,
 }
 
 impl Lanes {
@@ -83,7 +84,12 @@ impl Kits {
             }
         };
         let free = Mutex::new(std::iter::repeat_with(kit).take(count).collect());
-        Self { free, returned: Condvar::new() }
+        Self { free, returned: Condvar::new(), count }
+    }
+
+    /// How many there are, leased ones included: so many readers can read at once.
+    pub(crate) fn count(&self) -> usize {
+        self.count
     }
 
     /// Waits for a free kit.

@@ -10,7 +10,7 @@ use sockeye_sys::DiagSocket;
 use sockeye_wire::StateSet;
 
 use super::memory::Memory;
-use super::plan::{Counts, First, PlanMode, SMALL, first, hidden};
+use super::plan::{Bound, Counts, First, PlanMode, SMALL, bound, first, hidden};
 use super::reader::{RECEIVE_TIMEOUT, Shared};
 use super::settings::{Netlinkers, processors};
 
@@ -24,8 +24,10 @@ pub(crate) struct Look {
     pub(crate) opens: Option<u64>,
     /// There may be sockets that are bound and neither listen nor connect.
     pub(crate) bound: bool,
-    /// They are asked for though the counters have no room for one, to see whether that is right.
-    pub(crate) checks_bound: bool,
+    /// States that a walk is to leave out, since no socket is in them.
+    pub(crate) left_out: StateSet,
+    /// The kernel has sockets of its own.
+    pub(crate) kernel_sockets: bool,
     pub(crate) first: First,
     /// None where there is nothing to ask for.
     pub(crate) socket: Option<DiagSocket>,
@@ -50,7 +52,8 @@ impl Look {
             counts: None,
             opens: None,
             bound: wanted.intersects(StateSet::BOUND_INACTIVE),
-            checks_bound: false,
+            left_out: StateSet::NONE,
+            kernel_sockets: false,
             first: First::Walk,
             socket: None,
             filter: shared.resolve_filter(),
@@ -60,7 +63,7 @@ impl Look {
             look.count(proc_root);
         }
         if settings.plan == PlanMode::Auto {
-            look.leave_out_bound(memory, check);
+            look.leave_out_bound(memory);
             if !shared.filters_in_kernel() {
                 look.plan(wanted, memory, check);
             }
@@ -71,17 +74,18 @@ impl Look {
         Ok(look)
     }
 
-    /// To be called by a reader that was given its part, and whether there may be sockets that are bound and do nothing.
+    /// To be called by a reader that was given its part, and which states it is to leave out.
     ///
     /// # Errors
     /// As of [`Look::around`].
-    pub(crate) fn at_a_part(shared: &Shared, bound: bool) -> io::Result<Self> {
+    pub(crate) fn at_a_part(shared: &Shared, left_out: StateSet) -> io::Result<Self> {
         Ok(Self {
             census: None,
             counts: None,
             opens: None,
-            bound,
-            checks_bound: false,
+            bound: true,
+            left_out,
+            kernel_sockets: false,
             first: First::Walk,
             socket: Some(DiagSocket::open(RECEIVE_TIMEOUT)?),
             filter: shared.resolve_filter(),
@@ -101,20 +105,24 @@ impl Look {
         self.counts = stat.map(Counts::from);
     }
 
-    /// Their table holds every socket that has a port, and a walk of it finds next to nothing: it is left out where the
-    /// counters say so.
-    fn leave_out_bound(&mut self, memory: &Memory, check: bool) {
+    /// Sockets that are bound and do nothing are not asked for where the counters leave no room for one. Their table holds every
+    /// socket that has a port, and a walk of it finds next to nothing.
+    fn leave_out_bound(&mut self, memory: &Memory) {
         let (Some(counts), Some(census), true) = (self.counts, &self.census, self.bound) else {
             return;
         };
-        // As many sockets as TCP counts, or else as many as all protocols count: no other can be bound.
-        let used = u64::from(counts.used);
-        let all_counted =
-            || used == counts.in_use || census.in_use_by_protocols().ok() == Some(used);
-        if !memory.bound_hides && all_counted() {
-            // A small namespace that is checked is walked with them in any case.
-            self.checks_bound = check && counts.in_use > SMALL;
-            self.bound = self.checks_bound;
+        let by_protocols = || census.in_use_by_protocols().ok();
+        if counts.in_use <= SMALL {
+            // As many sockets as TCP counts, or else as many as all protocols count: no other can be bound. Checks look after it.
+            let used = u64::from(counts.used);
+            self.bound = used != counts.in_use && by_protocols() != Some(used);
+        } else if !memory.kernel_sockets {
+            let counted = by_protocols();
+            let bound = bound(counts, counted, census.sockstat().ok().map(Counts::from));
+            if bound == Bound::None {
+                self.left_out = StateSet::BOUND_INACTIVE;
+            }
+            self.kernel_sockets = bound == Bound::Hidden;
         }
     }
 

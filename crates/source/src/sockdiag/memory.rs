@@ -13,8 +13,10 @@ use super::split::Sample;
 pub(crate) struct Memory {
     /// Every connection, while there are few.
     pub(crate) known: Option<Known>,
-    /// There were sockets that are bound and do nothing where the counters had no room for one: they are not believed again.
-    pub(crate) bound_hides: bool,
+    /// Listeners of which some do not answer to their keys, such as those that share a port: not worth another try.
+    pub(crate) unanswering: Vec<SocketKey>,
+    /// The kernel has sockets of its own in the namespace, which could hide others in the counters.
+    pub(crate) kernel_sockets: bool,
     /// How long the last walk took.
     pub(crate) walk: Duration,
     /// At the last poll the tables without connections were everything.

@@ -15,6 +15,8 @@
 //! what became of a connection that was known. Requests (`SYN_RECV`) are in no counter. Sockets that are bound and neither
 //! listen nor connect are in no protocol's counter, but among all that are used.
 
+use std::cmp::Ordering;
+
 use sockeye_netns::SockStat;
 use sockeye_wire::StateSet;
 
@@ -131,6 +133,29 @@ pub(crate) fn hidden(wanted: StateSet, counts: Counts) -> bool {
     counts.time_waiters > 0 && wanted.intersects(StateSet::TIME_WAITERS)
 }
 
+/// What the counters of all protocols say of sockets that are bound and neither listen nor connect. Those are used, and in no
+/// protocol's count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// There is none.
+    None,
+    /// There may be some.
+    Maybe,
+    /// The kernel has sockets of its own, which are in a count and not used: one could hide a bound one.
+    Hidden,
+}
+
+/// Of a namespace where all protocols together count `counted` sockets, between two looks at its counters.
+pub(crate) fn bound(before: Counts, counted: Option<u64>, after: Option<Counts>) -> Bound {
+    let still =
+        after.is_some_and(|after| (after.used, after.in_use) == (before.used, before.in_use));
+    match counted.map(|counted| counted.cmp(&before.used.into())) {
+        Some(Ordering::Equal) if still => Bound::None,
+        Some(Ordering::Greater) if still => Bound::Hidden,
+        _ => Bound::Maybe,
+    }
+}
+
 /// Whether `found` sockets in use are as many as were counted.
 pub(crate) fn all(found: u64, counts: Option<Counts>) -> bool {
     counts.is_some_and(|counts| counts.in_use == found)
@@ -183,6 +208,22 @@ mod tests {
         assert!(
             !hidden(states("established,listening"), counts(0, 1)) && !hidden(BIG, counts(7, 0))
         );
+    }
+
+    #[test]
+    fn no_socket_is_bound_where_every_used_one_is_in_a_count_and_nothing_moved() {
+        let counts = |used| Counts { used, ..counts(5, 0) };
+        let of = |counted, after| bound(counts(9), counted, after);
+        assert_eq!(of(Some(9), Some(counts(9))), Bound::None);
+        assert_eq!(of(Some(8), Some(counts(9))), Bound::Maybe);
+        assert_eq!(of(Some(10), Some(counts(9))), Bound::Hidden);
+        for after in [None, Some(counts(10)), Some(Counts { in_use: 6, ..counts(9) })] {
+            assert_eq!(of(Some(9), after), Bound::Maybe);
+            assert_eq!(of(Some(10), after), Bound::Maybe);
+        }
+        assert_eq!(of(None, Some(counts(9))), Bound::Maybe);
+        // Mini-sockets are not used.
+        assert_eq!(of(Some(9), Some(Counts { time_waiters: 7, ..counts(9) })), Bound::None);
     }
 
     #[test]

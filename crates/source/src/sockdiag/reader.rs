@@ -76,8 +76,8 @@ pub(crate) struct GivenPart {
     index: u16,
     count: u16,
     ports: Vec<Part>,
-    /// There may be sockets that are bound and do nothing.
-    bound: bool,
+    /// States to leave out, since no socket is in them.
+    left_out: StateSet,
     common: Arc<Common>,
 }
 
@@ -317,7 +317,7 @@ impl Shared {
         let opened = netns.open().map_err(open_failed)?;
         let inside = || match part {
             None => Look::around(self, memory, netns.proc_root(), check),
-            Some(part) => Look::at_a_part(self, part.bound),
+            Some(part) => Look::at_a_part(self, part.left_out),
         };
         let look = visit(&opened.fd, &self.home, inside).map_err(visit_failed)?;
         Ok((opened, look.map_err(|error| failed(&error))?))
@@ -331,8 +331,7 @@ impl Shared {
         errand: &Errand,
         helpers: Option<Sender<Job>>,
     ) -> Option<GivenPart> {
-        // What a check finds out belongs to the one who remembers.
-        let helpers = helpers.filter(|_| !look.checks_bound)?;
+        let helpers = helpers?;
         let count = look.readers(self);
         if count < 2 {
             return None;
@@ -342,7 +341,7 @@ impl Shared {
         let common = Arc::<Common>::default();
         let given = (0..count).zip(parts).map(|(index, ports)| {
             let common = Arc::clone(&common);
-            GivenPart { index, count, ports, bound: look.bound, common }
+            GivenPart { index, count, ports, left_out: look.left_out, common }
         });
         let mut given: Vec<GivenPart> = given.collect();
         let first = given.remove(0);

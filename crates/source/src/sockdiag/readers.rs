@@ -111,7 +111,8 @@ impl Readers {
                 done: done.clone(),
             };
             // Those that share threads are read one after the other, and nobody is woken for each.
-            let shares = known.is_cheap && !self.pool.is_empty();
+            let shares =
+                known.is_cheap && self.pool.len() >= self.shared.kits.count().min(POOL_THREADS);
             if let Some(thread) = self.pinned.get(id).filter(|_| !shares) {
                 thread.send(job);
             } else if self.pool.is_empty() {
@@ -199,7 +200,7 @@ impl Drop for Readers {
     }
 }
 
-/// Threads that namespaces without their own share; part of `max_threads`.
+/// Threads that namespaces without their own share, and those that are cheap to read; part of `max_threads`.
 pub const POOL_THREADS: usize = 4;
 
 #[cfg(test)]

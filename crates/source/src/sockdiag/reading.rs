@@ -9,7 +9,7 @@ use sockeye_netns::Census;
 use sockeye_pipeline::{Completeness, Incomplete, PartReport};
 use sockeye_sys::DiagSocket;
 use sockeye_wire::request::Part;
-use sockeye_wire::{AttrSet, Layouts, Request, SocketKey, StateSet, tcp_state};
+use sockeye_wire::{AttrSet, Layouts, Request, SocketKey, StateSet};
 
 use super::dump::{DumpStats, Got};
 use super::health::TcpHealth;
@@ -37,8 +37,8 @@ pub(crate) struct Reading {
     counts: Option<Counts>,
     opens: Option<u64>,
     bound: bool,
-    /// Counts those that are bound and do nothing, where there should be none.
-    unexpected: Option<u64>,
+    /// States that a walk leaves out, since no socket is in them.
+    left_out: StateSet,
     /// The kernel was given no more of the filter than every kernel knows.
     asked_least: bool,
     memory: Memory,
@@ -112,11 +112,12 @@ impl Reading {
         mut rows: Rows,
         look: Look,
         part: Option<Vec<Part>>,
-        memory: Memory,
+        mut memory: Memory,
         kept: Vec<u8>,
     ) -> (Self, Option<DiagSocket>) {
         let port_id = look.socket.as_ref().map_or(0, DiagSocket::port_id);
         let (now, in_part) = (Instant::now(), part.is_some());
+        memory.kernel_sockets |= look.kernel_sockets;
         rows.filter = look.filter;
         let mut reading = Self {
             rows,
@@ -128,7 +129,7 @@ impl Reading {
             counts: look.counts,
             opens: look.opens.filter(|_| !in_part),
             bound: look.bound,
-            unexpected: look.checks_bound.then_some(0),
+            left_out: look.left_out,
             asked_least: false,
             memory,
             kept: Kept::with_bytes(kept),
@@ -165,9 +166,7 @@ impl Reading {
     fn knows_listeners(&self, shared: &Shared) -> bool {
         let (memory, wanted) = (&self.memory, shared.settings.states);
         let hidden = self.counts.is_none_or(|counts| plan::hidden(wanted, counts));
-        // Where the opens were read, a check or a lookup of connections is to follow.
-        let others = hidden || self.bound || self.opens.is_some();
-        memory.unconnected && !memory.listeners.is_empty() && !others
+        memory.unconnected && !memory.listeners.is_empty() && !hidden && !self.bound
     }
 
     /// Compares the result of a cheap plan with a walk.
@@ -247,7 +246,7 @@ impl Reading {
                 lanes.serve(&self.rows, &shared.settings.host);
                 let table = self.rows.table.clone();
                 let tracked = table.as_ref().map(|table| self.rows.chunk(table));
-                let Self { progress, rows, keys, found, memory, opens, unexpected, .. } = self;
+                let Self { progress, rows, keys, found, memory, opens, .. } = self;
                 let remembers = opens.is_some();
                 progress.feed(received, chunk, layouts, &mut |diag, payload| {
                     if remembers {
@@ -255,9 +254,6 @@ impl Reading {
                         if is_connection(diag) {
                             keys.extend(SocketKey::of(payload));
                         }
-                    }
-                    if let Some(unexpected) = unexpected {
-                        *unexpected += u64::from(diag.state() == tcp_state::CLOSE);
                     }
                     if samples {
                         memory.sample.see(|| (diag.source_port(), diag.destination_port()));
@@ -365,7 +361,7 @@ impl Reading {
         }
         self.add_up();
         match self.stage {
-            // They were there before the counters were read, which left room for no other.
+            // They were there when the counters were read, which left room for no other.
             Stage::Listeners if complete && plan::all(self.found, self.counts) => {
                 self.planned(Plan::Listeners, shared);
             }
@@ -391,6 +387,9 @@ impl Reading {
 
     /// Other listeners than those that are known, or more.
     fn ask_for_all_listeners(&mut self) {
+        if self.found < self.memory.listeners.len() as u64 {
+            self.memory.unanswering = std::mem::take(&mut self.memory.listeners);
+        }
         self.kept.clear();
         self.listeners.clear();
         self.found = 0;
@@ -402,10 +401,7 @@ impl Reading {
         let hidden = self.counts.is_some_and(|counts| plan::hidden(wanted, counts));
         if !hidden && self.proven() {
             self.memory.unconnected = true;
-            self.memory.listeners = std::mem::take(&mut self.listeners);
-            if self.memory.listeners.len() > FEW_LISTENERS {
-                self.memory.listeners = Vec::new();
-            }
+            self.remember_listeners();
             self.planned(Plan::Listeners, shared);
         } else if let Some(known) = self.memory.worth_looking_up(self.opens) {
             if known.keys.is_empty() {
@@ -470,7 +466,6 @@ impl Reading {
         let wanted = shared.settings.states;
         self.plan = match self.part {
             Some(_) => Plan::Parts,
-            None if self.unexpected.is_some() => Plan::Check,
             // The kernel keeps them apart from connections.
             None if wanted.is_within(StateSet::UNCONNECTED) => Plan::Listeners,
             None => Plan::Walk,
@@ -483,10 +478,6 @@ impl Reading {
     fn walked(&mut self, complete: bool, shared: &Shared) {
         self.memory.walk = self.walk_began.elapsed();
         self.memory.unconnected = false;
-        if let Some(unexpected) = self.unexpected.filter(|_| complete) {
-            self.differences = Some(unexpected);
-            self.memory.bound_hides = unexpected > 0;
-        }
         // A walk can miss what moves meanwhile, and see it twice: it is gone by only where it saw as many as there are.
         if complete && self.counts.is_some_and(|counts| counts.in_use == self.found) {
             self.remember(shared);
@@ -503,6 +494,16 @@ impl Reading {
         // What was known before gives its share of the budget back first.
         self.memory.known = None;
         self.memory.known = self.opens.and_then(|opens| Known::new(opens, keys, &shared.budget));
+    }
+
+    /// Keeps in mind the listeners that were everything, if they are few and may answer to their keys.
+    fn remember_listeners(&mut self) {
+        let mut listeners = std::mem::take(&mut self.listeners);
+        listeners.sort_unstable();
+        listeners.dedup();
+        let all = listeners.len() as u64 == self.found && listeners.len() <= FEW_LISTENERS;
+        let worth_it = all && listeners != self.memory.unanswering;
+        self.memory.listeners = if worth_it { listeners } else { Vec::new() };
     }
 
     /// Counts what the cheap plan and the walk have not in common, if nothing changed meanwhile.
@@ -553,11 +554,7 @@ impl Reading {
     /// that are not wanted are left out here.
     fn walked_states(&self, shared: &Shared) -> StateSet {
         let wanted = shared.settings.states;
-        let walked = if self.bound || self.stage == Stage::Check {
-            wanted
-        } else {
-            wanted.without(StateSet::BOUND_INACTIVE)
-        };
+        let walked = wanted.without(self.left_out);
         if self.opens.is_some() { walked.union(StateSet::IN_USE) } else { walked }
     }
 

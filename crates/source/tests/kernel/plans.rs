@@ -319,7 +319,7 @@ fn listeners_that_share_an_address_are_all_in_every_poll() {
 
 #[test]
 #[ignore = "needs root; `cargo xtask ci` runs it"]
-fn a_bound_socket_of_a_large_namespace_is_a_row_and_where_there_is_none_that_is_checked() {
+fn a_bound_socket_of_a_large_namespace_is_a_row_of_the_next_poll() {
     let _alone = alone();
     let netns = TestNetns::new("large").unwrap();
     // More than are planned: three sockets each.
@@ -341,20 +341,8 @@ fn a_bound_socket_of_a_large_namespace_is_a_row_and_where_there_is_none_that_is_
     let port = states::local(&bound).unwrap().port();
     assert_eq!((poll.rows_of(&netns).len(), closed), (2101, vec![u32::from(port)]));
 
-    // Without it they are left out again; now and then they are asked for, and there are none.
     drop(bound);
-    let mut checked = 0;
-    for _ in 0..3_000 {
-        let poll = eye.poll();
-        poll.assert_complete(netns.name());
-        assert_eq!(poll.rows_of(&netns).len(), 2100);
-        checked += u32::from(poll.part(netns.name()).plan == "check");
-        if checked > 1 {
-            break;
-        }
-    }
-    let totals = eye.source.counters().totals();
-    assert!(checked > 1 && totals.checks >= 2 && totals.check_differences == 0, "{totals:?}");
+    assert_eq!(eye.poll().rows_of(&netns).len(), 2100);
 }
 
 #[test]
