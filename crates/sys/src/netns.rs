@@ -105,12 +105,7 @@ impl NetnsFd {
     /// # Errors
     /// See [`OpenError`]: each variant is a different thing to do next.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        Self::open_at(AT_FDCWD, path)
-    }
-
-    /// Like [`NetnsFd::open`], of a path that is relative to a directory.
-    pub fn open_at(directory: impl AsFd, path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let handle = open_handle(directory, path.as_ref())?;
+        let handle = open_handle(AT_FDCWD, path.as_ref())?;
         if fstatfs(&handle)?.filesystem_type() != NSFS_MAGIC {
             return Err(OpenError::NotNsfs);
         }
@@ -125,7 +120,8 @@ impl NetnsFd {
         Ok(Self { fd, id })
     }
 
-    /// Like [`NetnsFd::open_at`], of a path that led to the network namespace `id` a moment ago, with fewer looks at it.
+    /// Like [`NetnsFd::open`], of a path below a directory that led to the network namespace `id` a moment ago, with fewer
+    /// looks at it.
     ///
     /// # Errors
     /// As of [`NetnsFd::open`]; [`OpenError::Gone`] when it leads elsewhere by now.
@@ -135,8 +131,7 @@ impl NetnsFd {
         id: NetnsId,
     ) -> Result<Self, OpenError> {
         let handle = open_handle(directory, path.as_ref())?;
-        // On nsfs an inode is one namespace, of one kind, for as long as something holds it; what held it is asked again by
-        // whoever enters it.
+        // Should the inode belong to a namespace of another kind by now, `setns` refuses it.
         if NetnsId::from(&fstat(&handle)?) != id {
             return Err(OpenError::Gone);
         }
@@ -272,7 +267,10 @@ mod tests {
     #[test]
     fn a_namespace_opens_relative_to_a_process_directory() {
         let process = File::open("/proc/self").unwrap();
-        assert_eq!(NetnsFd::open_at(&process, "ns/net").unwrap().id(), current().unwrap());
+        let own = current().unwrap();
+        assert_eq!(NetnsFd::open_again_at(&process, "ns/net", own).unwrap().id(), own);
+        let other = NetnsId { inode: own.inode + 1, ..own };
+        assert_eq!(NetnsFd::open_again_at(&process, "ns/net", other).unwrap_err(), OpenError::Gone);
     }
 
     #[test]

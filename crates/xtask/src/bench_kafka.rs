@@ -15,7 +15,7 @@ use sockeye_testkit::netns::enter;
 use crate::bench_cases::{Bench, PROTO};
 use crate::bench_child::Used;
 use crate::bench_load::Crowd;
-use crate::bench_polls::{Contender, Summary, WARM_UP, rhythm};
+use crate::bench_polls::{Contender, Summary, WARM_UP, patiently, rhythm};
 use crate::bench_sample::Sample;
 use crate::cargo;
 
@@ -105,13 +105,7 @@ impl Bench<'_> {
 
 impl Rows {
     fn add(&mut self, way: &Way, polls: u32, every: Duration) -> Result<()> {
-        let again = |error, every| {
-            println!("   once more: {error}");
-            Turn::take(way, polls, every)
-        };
-        let turn = Turn::take(way, polls, every)
-            .or_else(|error| again(error, every * 2))
-            .or_else(|error| again(error, every * 5))?;
+        let turn = patiently(every, |every| Turn::take(way, polls, every))?;
         let took = turn.last_poll(every)?.as_secs_f64();
         self.cpu_ns.0.push(turn.cpu_ns());
         self.took_ms.0.push(took * 1e3);

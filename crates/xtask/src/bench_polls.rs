@@ -146,13 +146,7 @@ impl Contender {
     /// Runs it until it did what is measured: on a busy host a poll can take longer than from tick to tick. Then it gets
     /// more time, which it waits for and does not use.
     fn turn(&self, polls: u32, every: Duration) -> Result<Used> {
-        let again = |error, every| {
-            println!("   once more: {error}");
-            self.attempt(polls, every)
-        };
-        self.attempt(polls, every)
-            .or_else(|error| again(error, every * 2))
-            .or_else(|error| again(error, every * 5))
+        patiently(every, |every| self.attempt(polls, every))
     }
 
     /// Runs it once.
@@ -209,13 +203,19 @@ pub(crate) fn measure(
     effort: Effort,
 ) -> Result<Vec<Cost>> {
     let polls = WARM_UP + effort.polls(sockets);
-    let again = |error, turn| {
+    patiently(turn, |turn| side_by_side(contenders, polls, turn))
+}
+
+/// Tries with this much time, and where that fails with twice and with five times as much.
+///
+/// # Errors
+/// The last attempt's.
+pub(crate) fn patiently<T>(time: Duration, attempt: impl Fn(Duration) -> Result<T>) -> Result<T> {
+    let again = |error, time| {
         println!("   once more: {error}");
-        side_by_side(contenders, polls, turn)
+        attempt(time)
     };
-    side_by_side(contenders, polls, turn)
-        .or_else(|error| again(error, turn * 2))
-        .or_else(|error| again(error, turn * 5))
+    attempt(time).or_else(|error| again(error, time * 2)).or_else(|error| again(error, time * 5))
 }
 
 fn side_by_side(contenders: &[Contender], polls: u32, turn: Duration) -> Result<Vec<Cost>> {

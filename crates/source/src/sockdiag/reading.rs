@@ -479,7 +479,7 @@ impl Reading {
         self.memory.walk = self.walk_began.elapsed();
         self.memory.unconnected = false;
         // A walk can miss what moves meanwhile, and see it twice: it is gone by only where it saw as many as there are.
-        if complete && self.counts.is_some_and(|counts| counts.in_use == self.found) {
+        if complete && plan::all(self.found, self.counts) {
             self.remember(shared);
         } else {
             self.memory.known = None;
