@@ -134,9 +134,9 @@ impl Look {
         if self.first != First::Unconnected {
             return;
         }
-        let hidden = self.counts.is_some_and(|counts| hidden(wanted, counts));
-        // Where listeners were everything at the last poll, they are likely to be again.
-        if !memory.unconnected || hidden || check {
+        let needed =
+            |counts| check || memory.needs_opens(counts, hidden(wanted, counts));
+        if self.counts.is_some_and(needed) {
             self.opens = self.census.as_ref().and_then(|census| census.opens().ok());
         }
     }

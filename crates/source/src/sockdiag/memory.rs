@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sockeye_wire::SocketKey;
 
+use super::plan::Counts;
 use super::split::Sample;
 
 /// Of one namespace.
@@ -21,8 +22,8 @@ pub(crate) struct Memory {
     pub(crate) walk: Duration,
     /// At the last poll the tables without connections were everything.
     pub(crate) unconnected: bool,
-    /// The listeners that were everything then, where few.
-    pub(crate) listeners: Vec<SocketKey>,
+    /// Every listener, where there are few that may all answer to their keys.
+    pub(crate) listeners: Option<Vec<SocketKey>>,
     /// Ports of sockets that the last walk of a large namespace saw.
     pub(crate) sample: Sample,
 }
@@ -30,8 +31,8 @@ pub(crate) struct Memory {
 /// Every connection that there was, mini-sockets included where they are wanted.
 #[derive(Debug)]
 pub(crate) struct Known {
-    /// Connections opened in the namespace until then.
-    pub(crate) opens: u64,
+    /// Connections opened in the namespace until then, or some time before; `None` if nobody counted them.
+    pub(crate) opens: Option<u64>,
     /// Each once.
     pub(crate) keys: Vec<SocketKey>,
     /// Gives the keys' share of the budget back.
@@ -49,21 +50,65 @@ struct Lease {
 }
 
 impl Memory {
-    /// The known connections, if nothing was opened since they were known, and if asking for each of them is cheaper
-    /// than a walk.
-    pub(crate) fn worth_looking_up(&self, opens: Option<u64>) -> Option<&Known> {
-        let known = self.known.as_ref().filter(|known| opens == Some(known.opens))?;
-        let keys = u32::try_from(known.keys.len()).unwrap_or(u32::MAX);
-        (LOOKUP.saturating_mul(keys) < self.walk).then_some(known)
+    /// Whether what is known, listeners and connections, may be everything still, and asking for each is cheap.
+    pub(crate) fn may_be_all(&self, counts: Counts, hidden: bool, opens: Option<u64>) -> bool {
+        let Some(listeners) = &self.listeners else { return false };
+        match &self.known {
+            None => {
+                let as_many = counts.in_use <= listeners.len() as u64;
+                self.unconnected && !hidden && as_many && !listeners.is_empty()
+            }
+            // There has to be something to ask for.
+            Some(known) if known.keys.is_empty() && listeners.is_empty() => false,
+            Some(_) => self.worth_looking_up(listeners.len(), counts, hidden, opens).is_some(),
+        }
+    }
+
+    /// The known connections, if they and `others` may be everything, and if asking for each of them is cheaper than a
+    /// walk: no more is in use, or where mini-sockets are hidden, nothing was opened since they were known.
+    pub(crate) fn worth_looking_up(
+        &self,
+        others: usize,
+        counts: Counts,
+        hidden: bool,
+        opens: Option<u64>,
+    ) -> Option<&Known> {
+        let known = self.known.as_ref().filter(|known| known.lookups() < self.walk)?;
+        let unopened = opens.is_some() && opens == known.opens;
+        let as_many = counts.in_use <= (known.keys.len() + others) as u64;
+        (unopened || as_many && !hidden).then_some(known)
+    }
+
+    /// Whether the count of opened connections is worth its price: it tells whether there are others than those that are
+    /// known, where the counts of sockets do not, and goes with what a walk finds.
+    pub(crate) fn needs_opens(&self, counts: Counts, hidden: bool) -> bool {
+        let listeners = self.listeners.as_ref().map_or(0, Vec::len);
+        hidden
+            || match &self.known {
+                None => !self.unconnected,
+                Some(known) => {
+                    let more = counts.in_use > (known.keys.len() + listeners) as u64;
+                    more || known.opens.is_none() || known.lookups() * IN_VAIN >= self.walk
+                }
+            }
     }
 }
 
 impl Known {
     /// Remembers `keys`, unless the budget is used up.
-    pub(crate) fn new(opens: u64, mut keys: Vec<SocketKey>, budget: &Budget) -> Option<Self> {
+    pub(crate) fn new(
+        opens: Option<u64>,
+        mut keys: Vec<SocketKey>,
+        budget: &Budget,
+    ) -> Option<Self> {
         keys.shrink_to_fit();
         let lease = budget.take(keys.len())?;
         Some(Self { opens, keys, _lease: lease })
+    }
+
+    /// How long it takes to ask for each.
+    fn lookups(&self) -> Duration {
+        LOOKUP.saturating_mul(u32::try_from(self.keys.len()).unwrap_or(u32::MAX))
     }
 }
 
@@ -87,6 +132,8 @@ impl Drop for Lease {
 
 /// What a lookup costs (`docs/performance.md`), rounded up.
 const LOOKUP: Duration = Duration::from_micros(3);
+/// Connections are asked for on the chance that they are everything where a walk would take so many times as long.
+const IN_VAIN: u32 = 8;
 
 #[cfg(test)]
 mod tests {
@@ -96,35 +143,90 @@ mod tests {
         (0..count).map(|i| SocketKey::of(&[i; 72]).unwrap()).collect()
     }
 
+    fn counts(in_use: u64) -> Counts {
+        Counts { in_use, time_waiters: 0, used: 0 }
+    }
+
+    /// Two connections that were known when five had been opened, and a listener.
+    fn memory(walk: Duration) -> Memory {
+        let known = Known::new(Some(5), keys(2), &Budget::new(10));
+        Memory { known, walk, listeners: Some(keys(1)), ..Memory::default() }
+    }
+
+    const LONG: Duration = Duration::from_millis(1);
+
     #[test]
     fn the_budget_is_for_all_and_comes_back() {
         let budget = Budget::new(10);
-        let first = Known::new(0, keys(7), &budget).unwrap();
-        assert!(Known::new(0, keys(4), &budget).is_none());
-        let second = Known::new(0, keys(3), &budget).unwrap();
-        assert!(Known::new(0, keys(1), &budget).is_none());
+        let first = Known::new(None, keys(7), &budget).unwrap();
+        assert!(Known::new(None, keys(4), &budget).is_none());
+        let second = Known::new(None, keys(3), &budget).unwrap();
+        assert!(Known::new(None, keys(1), &budget).is_none());
         drop((first, second));
-        assert!(Known::new(0, keys(10), &budget).is_some());
+        assert!(Known::new(None, keys(10), &budget).is_some());
     }
 
     #[test]
-    fn known_connections_are_looked_up_only_while_no_other_was_opened() {
-        let known = Known::new(5, keys(2), &Budget::new(10));
-        let memory = Memory { known, walk: Duration::from_millis(1), ..Memory::default() };
-        assert!(memory.worth_looking_up(Some(5)).is_some());
-        assert!(memory.worth_looking_up(Some(6)).is_none());
-        assert!(memory.worth_looking_up(None).is_none());
-        assert!(Memory::default().worth_looking_up(Some(5)).is_none());
+    fn where_mini_sockets_hide_connections_are_looked_up_only_while_no_other_was_opened() {
+        let may_be = |opens| memory(LONG).may_be_all(counts(3), true, opens);
+        assert!(may_be(Some(5)) && !may_be(Some(6)) && !may_be(None));
+        let mut uncounted = memory(LONG);
+        uncounted.known = Known::new(None, keys(2), &Budget::new(10));
+        assert!(!uncounted.may_be_all(counts(3), true, None));
+        assert!(!uncounted.may_be_all(counts(3), true, Some(5)));
+    }
+
+    #[test]
+    fn where_no_mini_socket_hides_what_is_known_is_looked_up_while_no_more_is_in_use() {
+        let may_be = |in_use, opens| memory(LONG).may_be_all(counts(in_use), false, opens);
+        assert!(may_be(3, None) && may_be(2, None) && may_be(3, Some(6)));
+        assert!(!may_be(4, None) && !may_be(4, Some(6)));
+        assert!(may_be(4, Some(5)), "a listener more, and no connection");
+        let known = Known::new(Some(5), Vec::new(), &Budget::new(10));
+        let nothing = Memory { known, listeners: Some(Vec::new()), ..memory(LONG) };
+        assert!(!nothing.may_be_all(counts(0), true, Some(5)), "there is nothing to ask for");
+        assert!(!Memory::default().may_be_all(counts(0), false, Some(5)));
+    }
+
+    #[test]
+    fn listeners_that_were_everything_are_looked_up_while_no_more_is_in_use() {
+        let memory = |unconnected, listeners| Memory {
+            unconnected,
+            listeners: Some(keys(listeners)),
+            ..Memory::default()
+        };
+        assert!(memory(true, 2).may_be_all(counts(2), false, None));
+        assert!(!memory(true, 2).may_be_all(counts(3), false, None));
+        assert!(!memory(true, 2).may_be_all(counts(2), true, None));
+        assert!(!memory(false, 2).may_be_all(counts(2), false, None));
+        assert!(!memory(true, 0).may_be_all(counts(0), false, None));
+    }
+
+    #[test]
+    fn where_listeners_are_not_known_not_everything_is() {
+        let memory = Memory { listeners: None, ..memory(LONG) };
+        assert!(!memory.may_be_all(counts(2), false, Some(5)));
+        assert!(memory.worth_looking_up(1, counts(3), false, None).is_some());
+        assert!(memory.worth_looking_up(1, counts(4), false, None).is_none());
     }
 
     #[test]
     fn connections_are_looked_up_only_where_that_is_cheaper_than_the_last_walk() {
-        let memory = |walk| Memory {
-            known: Known::new(5, keys(10), &Budget::new(10)),
-            walk: Duration::from_micros(walk),
-            ..Memory::default()
+        let may_be = |walk| memory(Duration::from_micros(walk)).may_be_all(counts(3), false, None);
+        assert!(may_be(7) && !may_be(6));
+    }
+
+    #[test]
+    fn opened_connections_are_counted_where_a_walk_is_likely_or_lookups_in_vain_would_be_dear() {
+        let needs = |walk, in_use, hidden| {
+            memory(Duration::from_micros(walk)).needs_opens(counts(in_use), hidden)
         };
-        assert!(memory(31).worth_looking_up(Some(5)).is_some());
-        assert!(memory(30).worth_looking_up(Some(5)).is_none());
+        assert!(!needs(49, 3, false));
+        assert!(needs(48, 3, false) && needs(49, 4, false) && needs(49, 3, true));
+        let known = Known::new(None, keys(2), &Budget::new(10));
+        assert!(Memory { known, ..memory(LONG) }.needs_opens(counts(3), false));
+        assert!(Memory::default().needs_opens(counts(1), false));
+        let listeners = Memory { unconnected: true, ..Memory::default() };
+        assert!(!listeners.needs_opens(counts(1), false) && listeners.needs_opens(counts(1), true));
     }
 }

@@ -9,7 +9,7 @@ use sockeye_netns::Census;
 use sockeye_pipeline::{Completeness, Incomplete, PartReport};
 use sockeye_sys::DiagSocket;
 use sockeye_wire::request::Part;
-use sockeye_wire::{AttrSet, Layouts, Request, SocketKey, StateSet};
+use sockeye_wire::{AttrSet, InetDiag, Layouts, Request, SocketKey, StateSet};
 
 use super::dump::{DumpStats, Got};
 use super::health::TcpHealth;
@@ -36,6 +36,8 @@ pub(crate) struct Reading {
     pub(crate) census: Option<Census>,
     counts: Option<Counts>,
     opens: Option<u64>,
+    /// What is found is remembered for the next poll, and counted to prove something: the namespace is small.
+    remembers: bool,
     bound: bool,
     /// States that a walk leaves out, since no socket is in them.
     left_out: StateSet,
@@ -47,7 +49,7 @@ pub(crate) struct Reading {
     found: u64,
     /// Connections that were found, of a small namespace.
     keys: Vec<SocketKey>,
-    /// Listeners that were found without a walk, or the first of them.
+    /// Listeners that were found, of a small namespace; the first of them.
     listeners: Vec<SocketKey>,
     /// Cookies that a cheap plan brought, while a walk checks them.
     planned: Vec<u64>,
@@ -67,8 +69,8 @@ pub(crate) struct Reading {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// The few listeners that were everything at the last poll are looked up, and kept back.
-    Listeners,
+    /// All that is known, the few listeners and then connections, is looked up from this one on, and kept back.
+    All(usize),
     /// What has no connection is asked for, and kept back.
     Unconnected,
     /// Known connections are looked up from this one on, and kept back.
@@ -128,6 +130,7 @@ impl Reading {
             census: look.census,
             counts: look.counts,
             opens: look.opens.filter(|_| !in_part),
+            remembers: false,
             bound: look.bound,
             left_out: look.left_out,
             asked_least: false,
@@ -153,20 +156,24 @@ impl Reading {
         match first {
             First::Nothing => reading.memory.known = None,
             First::Unconnected => {
+                reading.remembers = true;
                 reading.plan = Plan::Listeners;
-                let again = reading.knows_listeners(shared);
-                reading.stage = if again { Stage::Listeners } else { Stage::Unconnected };
+                let again = reading.knows_all(shared);
+                reading.stage = if again { Stage::All(0) } else { Stage::Unconnected };
             }
             First::Walk => reading.walk(shared),
         }
         (reading, look.socket)
     }
 
-    /// Whether the listeners of the last poll may be everything again.
-    fn knows_listeners(&self, shared: &Shared) -> bool {
-        let (memory, wanted) = (&self.memory, shared.settings.states);
-        let hidden = self.counts.is_none_or(|counts| plan::hidden(wanted, counts));
-        memory.unconnected && !memory.listeners.is_empty() && !hidden && !self.bound
+    /// Whether what is known may be everything still.
+    fn knows_all(&self, shared: &Shared) -> bool {
+        let Some(counts) = self.counts.filter(|_| !self.bound) else { return false };
+        self.memory.may_be_all(counts, self.hidden(shared), self.opens)
+    }
+
+    fn hidden(&self, shared: &Shared) -> bool {
+        self.counts.is_none_or(|counts| plan::hidden(shared.settings.states, counts))
     }
 
     /// Compares the result of a cheap plan with a walk.
@@ -179,13 +186,13 @@ impl Reading {
         self.request.clear();
         match self.stage {
             Stage::Send | Stage::Ended => return None,
-            Stage::Listeners => {
-                self.rows.requested_now();
-                let listeners = std::mem::take(&mut self.memory.listeners);
-                self.ask_for_each(&listeners);
-                self.memory.listeners = listeners;
+            Stage::All(from) => {
+                if from == 0 {
+                    self.rows.requested_now();
+                }
+                self.ask_for_each(true, from);
             }
-            Stage::Lookups(from) => self.ask_for_known(from),
+            Stage::Lookups(from) => self.ask_for_each(false, from),
             Stage::Unconnected => {
                 let bound = if self.bound { StateSet::BOUND_INACTIVE } else { StateSet::LISTENING };
                 let bound = bound.intersection(shared.settings.states);
@@ -194,7 +201,7 @@ impl Reading {
             }
             Stage::Walk | Stage::Check => {
                 // In a small namespace the counters can prove something about all sockets only.
-                let filter = self.rows.filter.as_deref().filter(|_| self.opens.is_none());
+                let filter = self.rows.filter.as_deref().filter(|_| !self.remembers);
                 self.asked_least = shared.is_refused();
                 let bytecode = shared.bytecode(filter, self.part.as_deref().unwrap_or_default());
                 self.rows.requested_now();
@@ -246,14 +253,12 @@ impl Reading {
                 lanes.serve(&self.rows, &shared.settings.host);
                 let table = self.rows.table.clone();
                 let tracked = table.as_ref().map(|table| self.rows.chunk(table));
-                let Self { progress, rows, keys, found, memory, opens, .. } = self;
-                let remembers = opens.is_some();
+                let Self { progress, rows, keys, listeners, found, memory, remembers, .. } = self;
+                let remembers = *remembers;
                 progress.feed(received, chunk, layouts, &mut |diag, payload| {
                     if remembers {
                         *found += u64::from(in_use(diag));
-                        if is_connection(diag) {
-                            keys.extend(SocketKey::of(payload));
-                        }
+                        key(diag, payload, keys, listeners);
                     }
                     if samples {
                         memory.sample.see(|| (diag.source_port(), diag.destination_port()));
@@ -270,11 +275,7 @@ impl Reading {
                 let Self { progress, kept, found, keys, listeners, .. } = self;
                 progress.feed(received, chunk, to.layouts, &mut |diag, payload| {
                     *found += u64::from(in_use(diag));
-                    if is_connection(diag) {
-                        keys.extend(SocketKey::of(payload));
-                    } else if in_use(diag) && listeners.len() <= FEW_LISTENERS {
-                        listeners.extend(SocketKey::of(payload));
-                    }
+                    key(diag, payload, keys, listeners);
                     kept.keep(payload);
                 })
             }
@@ -321,19 +322,16 @@ impl Reading {
         Read { report, stats, plan, differences, memory, kept, tcp_info_bytes, health }
     }
 
-    fn ask_for_known(&mut self, from: usize) {
-        let Some(known) = self.memory.known.take() else { return };
-        let end = known.keys.len().min(from + LOOKUPS_AT_ONCE);
-        self.ask_for_each(known.keys.get(from..end).unwrap_or_default());
-        self.memory.known = Some(known);
-    }
-
-    fn ask_for_each(&mut self, keys: &[SocketKey]) {
-        let first_seq = self.seq.wrapping_add(1);
+    /// Asks for some of the known connections, or of the known listeners and connections, from this one on.
+    fn ask_for_each(&mut self, listeners: bool, from: usize) {
+        let Self { memory, request, seq, .. } = self;
+        let listeners = memory.listeners.iter().flatten().filter(|_| listeners);
+        let known = memory.known.iter().flat_map(|known| &known.keys);
+        let first_seq = seq.wrapping_add(1);
         let mut asked = 0;
-        for key in keys {
-            self.seq = self.seq.wrapping_add(1);
-            self.request.extend(key.request(self.seq, self.wanted.extension_bits()));
+        for key in listeners.chain(known).skip(from).take(LOOKUPS_AT_ONCE) {
+            *seq = seq.wrapping_add(1);
+            request.extend(key.request(*seq, self.wanted.extension_bits()));
             asked += 1;
         }
         self.progress = Progress::lookups(self.port_id, first_seq, asked);
@@ -361,14 +359,12 @@ impl Reading {
         }
         self.add_up();
         match self.stage {
-            // They were there when the counters were read, which left room for no other.
-            Stage::Listeners if complete && plan::all(self.found, self.counts) => {
-                self.planned(Plan::Listeners, shared);
-            }
-            Stage::Listeners => self.ask_for_all_listeners(),
-            Stage::Unconnected | Stage::Lookups(_) | Stage::Check if self.kept.is_over() => {
+            Stage::All(_) | Stage::Unconnected | Stage::Lookups(_) | Stage::Check
+                if self.kept.is_over() =>
+            {
                 self.walk(shared);
             }
+            Stage::All(from) => self.after_all(from, complete, shared),
             Stage::Unconnected if complete => self.after_unconnected(shared),
             Stage::Lookups(from) if complete => self.after_lookups(from, shared),
             Stage::Unconnected | Stage::Lookups(_) => self.walk(shared),
@@ -385,32 +381,55 @@ impl Reading {
         }
     }
 
+    fn after_all(&mut self, from: usize, complete: bool, shared: &Shared) {
+        let listeners = self.memory.listeners.as_ref().map_or(0, Vec::len);
+        let connections = self.memory.known.as_ref().map(|known| known.keys.len());
+        let next = from + LOOKUPS_AT_ONCE;
+        if complete && next < listeners + connections.unwrap_or(0) {
+            self.stage = Stage::All(next);
+        } else if complete && plan::all(self.found, self.counts) {
+            // They were there when the counters were read, which left room for no other.
+            let unconnected = self.keys.is_empty() && !self.hidden(shared);
+            self.memory.unconnected = unconnected;
+            self.remember_listeners();
+            self.planned(if unconnected { Plan::Listeners } else { Plan::Lookups }, shared);
+        } else if self.listeners.len() == listeners && connections.is_some() {
+            // Other connections than those that are known.
+            self.walk(shared);
+        } else {
+            if complete && self.listeners.len() < listeners {
+                self.memory.unanswering = self.memory.listeners.take().unwrap_or_default();
+            }
+            self.ask_for_all_listeners();
+        }
+    }
+
     /// Other listeners than those that are known, or more.
     fn ask_for_all_listeners(&mut self) {
-        if self.found < self.memory.listeners.len() as u64 {
-            self.memory.unanswering = std::mem::take(&mut self.memory.listeners);
-        }
         self.kept.clear();
+        self.keys.clear();
         self.listeners.clear();
         self.found = 0;
         self.stage = Stage::Unconnected;
     }
 
     fn after_unconnected(&mut self, shared: &Shared) {
-        let wanted = shared.settings.states;
-        let hidden = self.counts.is_some_and(|counts| plan::hidden(wanted, counts));
+        let hidden = self.hidden(shared);
+        let listeners = usize::try_from(self.found).unwrap_or(usize::MAX);
+        let worth = |counts| {
+            self.memory.worth_looking_up(listeners, counts, hidden, self.opens).map(|known| known.keys.len())
+        };
+        let known = self.counts.and_then(worth);
         if !hidden && self.proven() {
             self.memory.unconnected = true;
             self.remember_listeners();
             self.planned(Plan::Listeners, shared);
-        } else if let Some(known) = self.memory.worth_looking_up(self.opens) {
-            if known.keys.is_empty() {
-                self.after_lookups(0, shared);
-            } else {
-                self.stage = Stage::Lookups(0);
-            }
         } else {
-            self.walk(shared);
+            match known {
+                Some(0) => self.after_lookups(0, shared),
+                Some(_) => self.stage = Stage::Lookups(0),
+                None => self.walk(shared),
+            }
         }
     }
 
@@ -421,6 +440,7 @@ impl Reading {
             self.stage = Stage::Lookups(next);
         } else if self.proven() {
             self.memory.unconnected = false;
+            self.remember_listeners();
             self.planned(Plan::Lookups, shared);
         } else {
             self.walk(shared);
@@ -440,6 +460,7 @@ impl Reading {
             self.planned = self.kept_cookies();
             self.kept.clear();
             self.keys.clear();
+            self.listeners.clear();
             self.found = 0;
             self.plan = Plan::Check;
             self.stage = Stage::Check;
@@ -459,6 +480,7 @@ impl Reading {
     fn walk(&mut self, shared: &Shared) {
         self.kept.clear();
         self.keys.clear();
+        self.listeners.clear();
         self.found = 0;
         // Its files would keep the namespace for as long as the walk takes.
         self.census = None;
@@ -479,7 +501,8 @@ impl Reading {
         self.memory.walk = self.walk_began.elapsed();
         self.memory.unconnected = false;
         // A walk can miss what moves meanwhile, and see it twice: it is gone by only where it saw as many as there are.
-        if complete && plan::all(self.found, self.counts) {
+        if self.remembers && complete && plan::all(self.found, self.counts) {
+            self.remember_listeners();
             self.remember(shared);
         } else {
             self.memory.known = None;
@@ -491,9 +514,10 @@ impl Reading {
         let mut keys = std::mem::take(&mut self.keys);
         keys.sort_unstable();
         keys.dedup();
-        // What was known before gives its share of the budget back first.
-        self.memory.known = None;
-        self.memory.known = self.opens.and_then(|opens| Known::new(opens, keys, &shared.budget));
+        // Where they were not counted now, all that was opened since is among what was found.
+        let before = self.memory.known.take().and_then(|known| known.opens);
+        let opens = self.opens.or(before.filter(|_| self.plan == Plan::Lookups));
+        self.memory.known = Known::new(opens, keys, &shared.budget);
     }
 
     /// Keeps in mind the listeners that were everything, if they are few and may answer to their keys.
@@ -501,9 +525,9 @@ impl Reading {
         let mut listeners = std::mem::take(&mut self.listeners);
         listeners.sort_unstable();
         listeners.dedup();
-        let all = listeners.len() as u64 == self.found && listeners.len() <= FEW_LISTENERS;
-        let worth_it = all && listeners != self.memory.unanswering;
-        self.memory.listeners = if worth_it { listeners } else { Vec::new() };
+        let worth_it =
+            listeners.len() <= FEW_LISTENERS && listeners != self.memory.unanswering;
+        self.memory.listeners = worth_it.then_some(listeners);
     }
 
     /// Counts what the cheap plan and the walk have not in common, if nothing changed meanwhile.
@@ -555,7 +579,7 @@ impl Reading {
     fn walked_states(&self, shared: &Shared) -> StateSet {
         let wanted = shared.settings.states;
         let walked = wanted.without(self.left_out);
-        if self.opens.is_some() { walked.union(StateSet::IN_USE) } else { walked }
+        if self.remembers { walked.union(StateSet::IN_USE) } else { walked }
     }
 
     fn samples(&self, shared: &Shared) -> bool {
@@ -572,6 +596,21 @@ impl Reading {
         self.total.malformed += seen.malformed;
         self.total.unknown_attributes += seen.unknown_attributes;
         self.total.long_tcp_info += seen.long_tcp_info;
+    }
+}
+
+/// Keeps the key of a connection, or of one of the first listeners.
+#[inline]
+fn key(
+    diag: &InetDiag<'_>,
+    payload: &[u8],
+    connections: &mut Vec<SocketKey>,
+    listeners: &mut Vec<SocketKey>,
+) {
+    if is_connection(diag) {
+        connections.extend(SocketKey::of(payload));
+    } else if in_use(diag) && listeners.len() <= FEW_LISTENERS {
+        listeners.extend(SocketKey::of(payload));
     }
 }
 
