@@ -1,13 +1,12 @@
 //! One process's directory in /proc, held open so that a reused process id cannot slip in between two reads.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstatat};
+use nix::unistd::read;
 use sockeye_sys::netns::{NetnsFd, NetnsId, OpenError};
 
 use crate::Container;
@@ -42,11 +41,17 @@ impl ProcessDir {
 
     pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>, Errno> {
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let mut file = File::from(openat(&self.0, path, flags, Mode::empty())?);
+        let file = openat(&self.0, path, flags, Mode::empty())?;
         let mut content = Vec::new();
-        match file.read_to_end(&mut content) {
-            Ok(_) => Ok(content),
-            Err(error) => Err(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
+        // Two reads for most: the standard library's way to the end of a file whose size is 0 takes five, and asks for it.
+        let mut buffer = [0; PAGE];
+        loop {
+            match read(&file, &mut buffer) {
+                Ok(0) => return Ok(content),
+                Ok(len) => content.extend(buffer.iter().take(len)),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
         }
     }
 
@@ -95,6 +100,8 @@ pub(crate) fn witness(
     }
     found
 }
+
+const PAGE: usize = 4096;
 
 /// Relative to a process's directory.
 pub(crate) const NS_NET: &str = "ns/net";

@@ -134,8 +134,7 @@ impl Look {
         if self.first != First::Unconnected {
             return;
         }
-        let needed =
-            |counts| check || memory.needs_opens(counts, hidden(wanted, counts));
+        let needed = |counts| check || memory.needs_opens(counts, hidden(wanted, counts));
         if self.counts.is_some_and(needed) {
             self.opens = self.census.as_ref().and_then(|census| census.opens().ok());
         }

@@ -60,7 +60,9 @@ impl Memory {
             }
             // There has to be something to ask for.
             Some(known) if known.keys.is_empty() && listeners.is_empty() => false,
-            Some(_) => self.worth_looking_up(listeners.len(), counts, hidden, opens).is_some(),
+            Some(_) => {
+                self.worth_looking_up(listeners.len() as u64, counts, hidden, opens).is_some()
+            }
         }
     }
 
@@ -68,14 +70,14 @@ impl Memory {
     /// walk: no more is in use, or where mini-sockets are hidden, nothing was opened since they were known.
     pub(crate) fn worth_looking_up(
         &self,
-        others: usize,
+        others: u64,
         counts: Counts,
         hidden: bool,
         opens: Option<u64>,
     ) -> Option<&Known> {
         let known = self.known.as_ref().filter(|known| known.lookups() < self.walk)?;
         let unopened = opens.is_some() && opens == known.opens;
-        let as_many = counts.in_use <= (known.keys.len() + others) as u64;
+        let as_many = counts.in_use <= known.keys.len() as u64 + others;
         (unopened || as_many && !hidden).then_some(known)
     }
 

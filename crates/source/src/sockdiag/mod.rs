@@ -9,6 +9,7 @@ pub mod cost;
 mod counters;
 mod deadline;
 mod dump;
+mod found;
 mod health;
 mod kept;
 mod kit;

@@ -29,7 +29,7 @@ struct Places {
 /// What keeps a namespace while somebody waits.
 #[derive(Debug)]
 pub(crate) struct Place {
-    pub(crate) netns: Netns,
+    pub(crate) netns: Arc<Netns>,
     pub(crate) socket: Arc<DiagSocket>,
     pub(crate) census: Option<Census>,
     /// When the namespace was last seen alive: many short pauses are as long as one.
@@ -39,7 +39,7 @@ pub(crate) struct Place {
 /// The socket of one dump, which may be parked.
 pub(crate) struct Held<'a> {
     parked: &'a Parked,
-    netns: &'a Netns,
+    netns: &'a Arc<Netns>,
     port_id: u32,
     outlet: &'a Outlet,
     socket: RefCell<Option<Arc<DiagSocket>>>,
@@ -77,7 +77,7 @@ impl Parked {
 impl<'a> Held<'a> {
     pub(crate) fn new(
         parked: &'a Parked,
-        netns: &'a Netns,
+        netns: &'a Arc<Netns>,
         outlet: &'a Outlet,
         socket: DiagSocket,
     ) -> Self {
@@ -105,7 +105,7 @@ impl Ship for Held<'_> {
     fn ship(&self, lane: usize, envelope: Envelope) {
         let began = Instant::now();
         if let Some(socket) = self.socket.take() {
-            let (netns, since) = (self.netns.clone(), self.seen.get());
+            let (netns, since) = (Arc::clone(self.netns), self.seen.get());
             let number = self.parked.park(Place { netns, socket, census: None, since });
             self.outlet.send(lane, envelope);
             self.socket.replace(self.parked.take_back(number).map(|place| place.socket));

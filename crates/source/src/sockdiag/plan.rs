@@ -157,13 +157,8 @@ pub(crate) fn bound(before: Counts, counted: Option<u64>, after: Option<Counts>)
 }
 
 /// Whether `found` sockets in use are as many as were counted.
-pub(crate) fn all(found: u64, counts: Option<Counts>) -> bool {
-    counts.is_some_and(|counts| counts.in_use == found)
-}
-
-/// Whether `found` sockets in use are all there are: the counts said so before, and say so still.
-pub(crate) fn proven(found: u64, before: Option<Counts>, after: Option<Counts>) -> bool {
-    all(found, before) && all(found, after)
+pub(crate) fn all(found: Option<u64>, counts: Option<Counts>) -> bool {
+    found.is_some() && found == counts.map(|counts| counts.in_use)
 }
 
 /// Above so many sockets in use a namespace is walked without thinking, and nothing is remembered of it.
@@ -227,11 +222,10 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_is_everything_only_if_the_counts_agree_before_and_after() {
+    fn what_was_found_is_everything_only_if_as_many_were_counted() {
         let three = Some(counts(3, 0));
-        assert!(proven(3, three, three));
-        assert!(!proven(2, three, three) && !proven(4, three, three));
-        assert!(!proven(3, three, Some(counts(4, 0))) && !proven(3, Some(counts(2, 0)), three));
-        assert!(!proven(3, three, None) && !proven(3, None, three));
+        assert!(all(Some(3), three) && all(Some(0), Some(counts(0, 2))));
+        assert!(!all(Some(2), three) && !all(Some(4), three));
+        assert!(!all(None, None) && !all(None, three) && !all(Some(0), None));
     }
 }

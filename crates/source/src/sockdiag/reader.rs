@@ -57,7 +57,7 @@ pub(crate) struct Shared {
 
 /// One namespace, or one part of it, to read.
 pub(crate) struct Job {
-    pub(crate) netns: Netns,
+    pub(crate) netns: Arc<Netns>,
     /// The part that this reader was given by the one that leads.
     pub(crate) part: Option<GivenPart>,
     /// What is remembered of the namespace.
@@ -83,7 +83,7 @@ pub(crate) struct GivenPart {
 
 /// What became of a job.
 pub(crate) struct Done {
-    pub(crate) netns: Netns,
+    pub(crate) netns: Arc<Netns>,
     pub(crate) report: PartReport,
     pub(crate) plan: Plan,
     /// Of the whole namespace where `leads`, else what one part has sampled.
@@ -119,7 +119,7 @@ impl ReaderThread {
             let _ = current();
             match shared.settings.io_uring {
                 Some(io_uring) => ring_reader::serve(&shared, io_uring, &jobs),
-                None => jobs.into_iter().for_each(|job| shared.run(job)),
+                None => jobs.iter().for_each(|job| shared.run(job, &jobs)),
             }
         };
         let thread = thread::Builder::new()
@@ -224,18 +224,28 @@ impl Shared {
         self.settings.netlinkers.most() > 1 && in_use >= self.settings.split_from
     }
 
-    /// Does one job by blocking receives.
-    pub(crate) fn run(&self, job: Job) {
+    /// Does this job by blocking receives, and some more with the same kit if they are there.
+    pub(crate) fn run(&self, first: Job, jobs: &Receiver<Job>) {
         let mut kit = self.kits.lease();
+        let more = std::iter::from_fn(|| jobs.try_recv().ok());
+        let done: Vec<Finished> = std::iter::once(first)
+            .chain(more)
+            .take(JOBS_AT_ONCE)
+            .map(|job| self.run_one(job, &mut kit))
+            .collect();
+        // The end of a poll looks for every kit when every job is done.
+        self.kits.give_back(kit);
+        done.into_iter().for_each(Finished::tell);
+    }
+
+    fn run_one(&self, job: Job, kit: &mut Kit) -> Finished {
         let kept = std::mem::take(&mut kit.kept);
         let (finished, kept) = match self.begin(job, kept) {
-            Ok(begun) => self.drive(begun, &mut kit),
+            Ok(begun) => self.drive(begun, kit),
             Err(unread) => unread,
         };
         kit.kept = kept;
-        // The end of a poll looks for every kit when every job is done.
-        self.kits.give_back(kit);
-        finished.tell();
+        finished
     }
 
     fn drive(&self, begun: Begun, kit: &mut Kit) -> (Finished, Vec<u8>) {
@@ -347,7 +357,7 @@ impl Shared {
         let first = given.remove(0);
         for part in given {
             let job = Job {
-                netns: errand.netns.clone(),
+                netns: Arc::clone(&errand.netns),
                 part: Some(part),
                 memory: Memory::default(),
                 check: false,
@@ -382,7 +392,7 @@ pub(crate) struct Begun {
 
 /// What a job needs besides what it reads.
 pub(crate) struct Errand {
-    pub(crate) netns: Netns,
+    pub(crate) netns: Arc<Netns>,
     pub(crate) outlet: Outlet,
     pub(crate) stop: Stop,
     done: Sender<Done>,
@@ -412,7 +422,7 @@ impl Errand {
 impl Done {
     /// Nothing of the namespace was read. What was known of it is known still.
     pub(crate) fn unread(
-        netns: &Netns,
+        netns: &Arc<Netns>,
         why: Incomplete,
         took: Duration,
         memory: Memory,
@@ -427,7 +437,7 @@ impl Done {
             took,
             completeness: Completeness::Incomplete(why),
         };
-        Self { netns: netns.clone(), report, plan: Plan::Walk, memory, leads }
+        Self { netns: Arc::clone(netns), report, plan: Plan::Walk, memory, leads }
     }
 }
 
@@ -447,6 +457,8 @@ fn visit_failed(error: VisitError) -> Incomplete {
     }
 }
 
+/// What waits for a kit, or for what is done, waits no longer than this many cheap namespaces take: about half a millisecond.
+const JOBS_AT_ONCE: usize = 8;
 /// How often a reader that waits for the kernel looks at the clock and at the stop flag.
 pub(crate) const RECEIVE_TIMEOUT: Duration = Duration::from_millis(100);
 /// What a socket with an event passes through while polls can see it.

@@ -1,6 +1,7 @@
 //! The reader threads: one for each namespace while there are enough, and some that are shared.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,11 +33,17 @@ pub(crate) struct Readers {
 
 #[derive(Debug)]
 struct Known {
-    netns: Netns,
+    netns: Arc<Netns>,
     /// At the last poll nothing was walked to read it: it takes less time than to wake a thread.
     is_cheap: bool,
     /// With the job while a poll runs.
     memory: Memory,
+}
+
+impl Known {
+    fn new(netns: &Netns) -> Self {
+        Self { netns: Arc::new(netns.clone()), is_cheap: false, memory: Memory::default() }
+    }
 }
 
 impl AsRef<Netns> for Known {
@@ -74,10 +81,11 @@ impl Readers {
             }
         }
         for netns in appeared.into_iter().chain(renamed).chain(kept) {
-            let known = self.known.remove(&netns.id);
-            let (is_cheap, memory) =
-                known.map(|known| (known.is_cheap, known.memory)).unwrap_or_default();
-            self.known.insert(netns.id, Known { netns: netns.clone(), is_cheap, memory });
+            match self.known.entry(netns.id) {
+                Entry::Vacant(new) => drop(new.insert(Known::new(netns))),
+                Entry::Occupied(known) if *known.get().netns == *netns => {}
+                Entry::Occupied(mut known) => known.get_mut().netns = Arc::new(netns.clone()),
+            }
         }
         if self.shared.settings.io_uring.is_some() {
             return self.share(ring_threads(&self.shared.settings));
@@ -101,7 +109,7 @@ impl Readers {
         };
         for (id, known) in &mut self.known {
             let job = Job {
-                netns: known.netns.clone(),
+                netns: Arc::clone(&known.netns),
                 part: None,
                 memory: std::mem::take(&mut known.memory),
                 check: check == Some(*id),

@@ -9,11 +9,12 @@ use sockeye_netns::Census;
 use sockeye_pipeline::{Completeness, Incomplete, PartReport};
 use sockeye_sys::DiagSocket;
 use sockeye_wire::request::Part;
-use sockeye_wire::{AttrSet, InetDiag, Layouts, Request, SocketKey, StateSet};
+use sockeye_wire::{AttrSet, Layouts, Request, StateSet};
 
 use super::dump::{DumpStats, Got};
+use super::found::Found;
 use super::health::TcpHealth;
-use super::kept::{Kept, in_use, is_connection};
+use super::kept::Kept;
 use super::kit::Lanes;
 use super::look::Look;
 use super::memory::{Known, Memory};
@@ -36,8 +37,6 @@ pub(crate) struct Reading {
     pub(crate) census: Option<Census>,
     counts: Option<Counts>,
     opens: Option<u64>,
-    /// What is found is remembered for the next poll, and counted to prove something: the namespace is small.
-    remembers: bool,
     bound: bool,
     /// States that a walk leaves out, since no socket is in them.
     left_out: StateSet,
@@ -45,12 +44,8 @@ pub(crate) struct Reading {
     asked_least: bool,
     memory: Memory,
     kept: Kept,
-    /// Sockets in use that were found without a walk.
-    found: u64,
-    /// Connections that were found, of a small namespace.
-    keys: Vec<SocketKey>,
-    /// Listeners that were found, of a small namespace; the first of them.
-    listeners: Vec<SocketKey>,
+    /// What was found, where that is counted to prove something and remembered for the next poll: the namespace is small.
+    found: Option<Found>,
     /// Cookies that a cheap plan brought, while a walk checks them.
     planned: Vec<u64>,
     /// Cookies that were in the cheap plan or in the walk and not in both.
@@ -130,15 +125,12 @@ impl Reading {
             census: look.census,
             counts: look.counts,
             opens: look.opens.filter(|_| !in_part),
-            remembers: false,
             bound: look.bound,
             left_out: look.left_out,
             asked_least: false,
             memory,
             kept: Kept::with_bytes(kept),
-            found: 0,
-            keys: Vec::new(),
-            listeners: Vec::new(),
+            found: None,
             planned: Vec::new(),
             differences: None,
             wanted: shared.wanted,
@@ -156,7 +148,7 @@ impl Reading {
         match first {
             First::Nothing => reading.memory.known = None,
             First::Unconnected => {
-                reading.remembers = true;
+                reading.found = Some(Found::default());
                 reading.plan = Plan::Listeners;
                 let again = reading.knows_all(shared);
                 reading.stage = if again { Stage::All(0) } else { Stage::Unconnected };
@@ -201,7 +193,7 @@ impl Reading {
             }
             Stage::Walk | Stage::Check => {
                 // In a small namespace the counters can prove something about all sockets only.
-                let filter = self.rows.filter.as_deref().filter(|_| !self.remembers);
+                let filter = self.rows.filter.as_deref().filter(|_| self.found.is_none());
                 self.asked_least = shared.is_refused();
                 let bytecode = shared.bytecode(filter, self.part.as_deref().unwrap_or_default());
                 self.rows.requested_now();
@@ -253,12 +245,10 @@ impl Reading {
                 lanes.serve(&self.rows, &shared.settings.host);
                 let table = self.rows.table.clone();
                 let tracked = table.as_ref().map(|table| self.rows.chunk(table));
-                let Self { progress, rows, keys, listeners, found, memory, remembers, .. } = self;
-                let remembers = *remembers;
+                let Self { progress, rows, found, memory, .. } = self;
                 progress.feed(received, chunk, layouts, &mut |diag, payload| {
-                    if remembers {
-                        *found += u64::from(in_use(diag));
-                        key(diag, payload, keys, listeners);
+                    if let Some(found) = found {
+                        found.see(diag, payload);
                     }
                     if samples {
                         memory.sample.see(|| (diag.source_port(), diag.destination_port()));
@@ -272,10 +262,11 @@ impl Reading {
                 })
             }
             Got::Chunk(received, chunk) => {
-                let Self { progress, kept, found, keys, listeners, .. } = self;
+                let Self { progress, kept, found, .. } = self;
                 progress.feed(received, chunk, to.layouts, &mut |diag, payload| {
-                    *found += u64::from(in_use(diag));
-                    key(diag, payload, keys, listeners);
+                    if let Some(found) = found {
+                        found.see(diag, payload);
+                    }
                     kept.keep(payload);
                 })
             }
@@ -387,17 +378,18 @@ impl Reading {
         let next = from + LOOKUPS_AT_ONCE;
         if complete && next < listeners + connections.unwrap_or(0) {
             self.stage = Stage::All(next);
-        } else if complete && plan::all(self.found, self.counts) {
+        } else if complete && self.found_all() {
             // They were there when the counters were read, which left room for no other.
-            let unconnected = self.keys.is_empty() && !self.hidden(shared);
+            let connected = self.found.as_ref().is_some_and(|found| !found.connections.is_empty());
+            let unconnected = !connected && !self.hidden(shared);
             self.memory.unconnected = unconnected;
             self.remember_listeners();
             self.planned(if unconnected { Plan::Listeners } else { Plan::Lookups }, shared);
-        } else if self.listeners.len() == listeners && connections.is_some() {
+        } else if self.found_listeners() == listeners && connections.is_some() {
             // Other connections than those that are known.
             self.walk(shared);
         } else {
-            if complete && self.listeners.len() < listeners {
+            if complete && self.found_listeners() < listeners {
                 self.memory.unanswering = self.memory.listeners.take().unwrap_or_default();
             }
             self.ask_for_all_listeners();
@@ -406,18 +398,16 @@ impl Reading {
 
     /// Other listeners than those that are known, or more.
     fn ask_for_all_listeners(&mut self) {
-        self.kept.clear();
-        self.keys.clear();
-        self.listeners.clear();
-        self.found = 0;
+        self.forget();
         self.stage = Stage::Unconnected;
     }
 
     fn after_unconnected(&mut self, shared: &Shared) {
         let hidden = self.hidden(shared);
-        let listeners = usize::try_from(self.found).unwrap_or(usize::MAX);
+        let listeners = self.found.as_ref().map_or(0, |found| found.in_use);
         let worth = |counts| {
-            self.memory.worth_looking_up(listeners, counts, hidden, self.opens).map(|known| known.keys.len())
+            let known = self.memory.worth_looking_up(listeners, counts, hidden, self.opens);
+            known.map(|known| known.keys.len())
         };
         let known = self.counts.and_then(worth);
         if !hidden && self.proven() {
@@ -450,7 +440,28 @@ impl Reading {
     /// Whether what was found is everything, by the counters now.
     fn proven(&self) -> bool {
         let now = self.census.as_ref().and_then(|census| census.sockstat().ok());
-        plan::proven(self.found, self.counts, now.map(Counts::from))
+        self.found_all() && plan::all(self.in_use(), now.map(Counts::from))
+    }
+
+    /// Whether what was found is everything, by the counters before.
+    fn found_all(&self) -> bool {
+        plan::all(self.in_use(), self.counts)
+    }
+
+    fn in_use(&self) -> Option<u64> {
+        self.found.as_ref().map(|found| found.in_use)
+    }
+
+    fn found_listeners(&self) -> usize {
+        self.found.as_ref().map_or(0, |found| found.listeners.len())
+    }
+
+    /// Another plan begins.
+    fn forget(&mut self) {
+        self.kept.clear();
+        if let Some(found) = &mut self.found {
+            found.clear();
+        }
     }
 
     /// A cheap plan has brought everything; which may be checked.
@@ -458,10 +469,7 @@ impl Reading {
         self.rows.states = Some(shared.settings.states);
         if self.check {
             self.planned = self.kept_cookies();
-            self.kept.clear();
-            self.keys.clear();
-            self.listeners.clear();
-            self.found = 0;
+            self.forget();
             self.plan = Plan::Check;
             self.stage = Stage::Check;
             self.walk_began = Instant::now();
@@ -478,10 +486,7 @@ impl Reading {
 
     /// Walks the table: nothing less is sure to bring everything.
     fn walk(&mut self, shared: &Shared) {
-        self.kept.clear();
-        self.keys.clear();
-        self.listeners.clear();
-        self.found = 0;
+        self.forget();
         // Its files would keep the namespace for as long as the walk takes.
         self.census = None;
         self.memory.sample = Sample::default();
@@ -501,7 +506,7 @@ impl Reading {
         self.memory.walk = self.walk_began.elapsed();
         self.memory.unconnected = false;
         // A walk can miss what moves meanwhile, and see it twice: it is gone by only where it saw as many as there are.
-        if self.remembers && complete && plan::all(self.found, self.counts) {
+        if complete && self.found_all() {
             self.remember_listeners();
             self.remember(shared);
         } else {
@@ -511,23 +516,18 @@ impl Reading {
 
     /// Keeps in mind what was found, where the counters allow to go by it.
     fn remember(&mut self, shared: &Shared) {
-        let mut keys = std::mem::take(&mut self.keys);
-        keys.sort_unstable();
-        keys.dedup();
+        let keys = self.found.as_mut().map(Found::take_connections).unwrap_or_default();
         // Where they were not counted now, all that was opened since is among what was found.
         let before = self.memory.known.take().and_then(|known| known.opens);
         let opens = self.opens.or(before.filter(|_| self.plan == Plan::Lookups));
         self.memory.known = Known::new(opens, keys, &shared.budget);
     }
 
-    /// Keeps in mind the listeners that were everything, if they are few and may answer to their keys.
+    /// Keeps in mind the listeners that were found, if they are few and may answer to their keys.
     fn remember_listeners(&mut self) {
-        let mut listeners = std::mem::take(&mut self.listeners);
-        listeners.sort_unstable();
-        listeners.dedup();
-        let worth_it =
-            listeners.len() <= FEW_LISTENERS && listeners != self.memory.unanswering;
-        self.memory.listeners = worth_it.then_some(listeners);
+        let Self { found, memory, .. } = self;
+        memory.listeners =
+            found.as_mut().and_then(|found| found.take_listeners(&memory.unanswering));
     }
 
     /// Counts what the cheap plan and the walk have not in common, if nothing changed meanwhile.
@@ -579,7 +579,7 @@ impl Reading {
     fn walked_states(&self, shared: &Shared) -> StateSet {
         let wanted = shared.settings.states;
         let walked = wanted.without(self.left_out);
-        if self.remembers { walked.union(StateSet::IN_USE) } else { walked }
+        if self.found.is_some() { walked.union(StateSet::IN_USE) } else { walked }
     }
 
     fn samples(&self, shared: &Shared) -> bool {
@@ -599,21 +599,6 @@ impl Reading {
     }
 }
 
-/// Keeps the key of a connection, or of one of the first listeners.
-#[inline]
-fn key(
-    diag: &InetDiag<'_>,
-    payload: &[u8],
-    connections: &mut Vec<SocketKey>,
-    listeners: &mut Vec<SocketKey>,
-) {
-    if is_connection(diag) {
-        connections.extend(SocketKey::of(payload));
-    } else if in_use(diag) && listeners.len() <= FEW_LISTENERS {
-        listeners.extend(SocketKey::of(payload));
-    }
-}
-
 /// How many are in one of two ordered lists and not in the other.
 fn differences(one: &[u64], other: &[u64]) -> u64 {
     let only = |these: &[u64], those: &[u64]| {
@@ -622,8 +607,6 @@ fn differences(one: &[u64], other: &[u64]) -> u64 {
     only(one, other) + only(other, one)
 }
 
-/// To look up each of more takes longer than to ask for all listeners of the host.
-const FEW_LISTENERS: usize = 8;
 /// Requests that are sent at once.
 const LOOKUPS_AT_ONCE: usize = 32;
 

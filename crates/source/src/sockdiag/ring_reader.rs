@@ -29,7 +29,7 @@ pub(crate) fn serve(shared: &Shared, io_uring: IoUring, jobs: &Receiver<Job>) {
             },
             Err(error) => {
                 warn!(%error, "no ring: blocking reads are used instead");
-                return jobs.iter().for_each(|job| shared.run(job));
+                return jobs.iter().for_each(|job| shared.run(job, jobs));
             }
         }
     }

@@ -228,7 +228,8 @@ fn reset(pair: Pair) -> Socket {
 
 #[test]
 #[ignore = "needs root; `cargo xtask ci` runs it"]
-fn connections_that_came_and_went_without_a_trace_cost_no_walk_and_one_that_took_a_place_is_a_row() {
+fn connections_that_came_and_went_without_a_trace_cost_no_walk_and_one_that_took_a_place_is_a_row()
+{
     let _alone = alone();
     let netns = TestNetns::new("traceless").unwrap();
     let connect = || netns.enter(|| states::established(loopback(), None).unwrap()).unwrap();
