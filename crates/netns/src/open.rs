@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::fcntl::AT_FDCWD;
 use sockeye_sys::netns::{NetnsFd, OpenError};
 
 use crate::process::{ProcessDir, witness};
@@ -85,7 +84,7 @@ impl Netns {
 
     fn open_through(&self, origin: &Origin) -> Result<NetnsFd, OpenError> {
         match origin {
-            Origin::Mount(path) => NetnsFd::open_again_at(AT_FDCWD, path, self.id),
+            Origin::Mount(path) => NetnsFd::open_mount(path, self.id),
             Origin::Own => ProcessDir::own(self.proc_root())?.open_netns(self.id),
             Origin::Process(pid) => ProcessDir::open(self.proc_root(), *pid)?.open_netns(self.id),
         }

@@ -36,7 +36,7 @@ impl ProcessDir {
 
     /// Opens the namespace that the process is in, if that is `id`.
     pub(crate) fn open_netns(&self, id: NetnsId) -> Result<NetnsFd, OpenError> {
-        NetnsFd::open_again_at(&self.0, NS_NET, id)
+        NetnsFd::open_at_process(&self.0, NS_NET, id)
     }
 
     pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>, Errno> {

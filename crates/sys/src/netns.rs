@@ -121,18 +121,41 @@ impl NetnsFd {
         Ok(Self { fd, id })
     }
 
-    /// Like [`NetnsFd::open`], of a path below a directory that led to the network namespace `id` a moment ago: it is opened
-    /// without a look at what it is first. A FIFO in its place does not block either; a device that was put there in that
-    /// moment would be opened.
+    /// Like [`NetnsFd::open`], of a path in procfs, below a process's directory: nothing else can take its place, so it is opened
+    /// without a look at what it is first.
     ///
     /// # Errors
-    /// As of [`NetnsFd::open`]; [`OpenError::Gone`] when it leads elsewhere by now.
-    pub fn open_again_at(
+    /// As of [`NetnsFd::open`]; [`OpenError::Gone`] when it leads to another namespace than `id`.
+    pub fn open_at_process(
         directory: impl AsFd,
         path: impl AsRef<Path>,
         id: NetnsId,
     ) -> Result<Self, OpenError> {
-        let fd = openat(directory, path.as_ref(), READ, Mode::empty())?;
+        Self::open_at(directory, path.as_ref(), OFlag::empty(), id)
+    }
+
+    /// Like [`NetnsFd::open`], of a path where the namespace `id` was mounted a moment ago: it is opened without a look at what
+    /// it is first, unless it is a link. A FIFO in its place does not block either.
+    ///
+    /// # Errors
+    /// As of [`NetnsFd::open`]; [`OpenError::Gone`] when it leads elsewhere by now.
+    pub fn open_mount(path: impl AsRef<Path>, id: NetnsId) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        match Self::open_at(AT_FDCWD, path, OFlag::O_NOFOLLOW, id) {
+            Err(OpenError::Other(Errno::ELOOP)) => {}
+            opened => return opened,
+        }
+        let opened = Self::open(path)?;
+        if opened.id == id { Ok(opened) } else { Err(OpenError::Gone) }
+    }
+
+    fn open_at(
+        directory: impl AsFd,
+        path: &Path,
+        flags: OFlag,
+        id: NetnsId,
+    ) -> Result<Self, OpenError> {
+        let fd = openat(directory, path, READ.union(flags), Mode::empty())?;
         // Should the inode belong to a namespace of another kind by now, `setns` refuses it.
         if NetnsId::from(&fstat(&fd)?) != id {
             return Err(OpenError::Gone);
@@ -151,9 +174,6 @@ fn open_again(handle: &OwnedFd) -> Result<OwnedFd, Errno> {
     let same = format!("fd/{}", handle.as_raw_fd());
     with_task_dir(Path::new("/proc"), |task| openat(task, same.as_str(), READ, Mode::empty()))
 }
-
-const READ: OFlag =
-    OFlag::O_RDONLY.union(OFlag::O_CLOEXEC).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
 
 impl AsFd for NetnsFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -220,6 +240,9 @@ fn namespace_type(fd: BorrowedFd<'_>) -> Result<CloneFlags, Errno> {
     Errno::result(kind).map(CloneFlags::from_bits_retain)
 }
 
+const READ: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_CLOEXEC).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
+
 #[cfg(test)]
 mod tests {
     use std::fs::File;
@@ -264,9 +287,30 @@ mod tests {
     fn a_namespace_opens_relative_to_a_process_directory() {
         let process = File::open("/proc/self").unwrap();
         let own = current().unwrap();
-        assert_eq!(NetnsFd::open_again_at(&process, "ns/net", own).unwrap().id(), own);
+        assert_eq!(NetnsFd::open_at_process(&process, "ns/net", own).unwrap().id(), own);
         let other = NetnsId { inode: own.inode + 1, ..own };
-        assert_eq!(NetnsFd::open_again_at(&process, "ns/net", other).unwrap_err(), OpenError::Gone);
+        let opened = NetnsFd::open_at_process(&process, "ns/net", other);
+        assert_eq!(opened.unwrap_err(), OpenError::Gone);
+    }
+
+    #[test]
+    fn a_mount_that_became_something_else_is_gone_and_a_link_to_it_is_followed() {
+        let own = current().unwrap();
+        let (file, fifo, link) =
+            (temp_path("mounted"), temp_path("mounted-fifo"), temp_path("link"));
+        File::create(&file).unwrap();
+        mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink(OWN, &link).unwrap();
+        assert_eq!(NetnsFd::open_mount(&link, own).unwrap().id(), own);
+        let other = NetnsId { inode: own.inode + 1, ..own };
+        for (path, id) in [(&file, own), (&fifo, own), (&link, other)] {
+            assert_eq!(NetnsFd::open_mount(path, id).unwrap_err(), OpenError::Gone, "{path:?}");
+        }
+        let missing = NetnsFd::open_mount("/proc/self/ns/no-such", own);
+        assert_eq!(missing.unwrap_err(), OpenError::Gone);
+        for path in [file, fifo, link] {
+            std::fs::remove_file(path).unwrap();
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct SpreadOptions {
     pub churn: usize,
     /// How often that happens.
     pub every: Duration,
+    /// They are closed by both ends in turn, which leaves one of them in `TIME_WAIT`, and not reset.
+    pub orderly: bool,
 }
 
 impl SpreadOptions {
@@ -27,6 +29,7 @@ impl SpreadOptions {
             self.connections.to_string(),
             self.churn.to_string(),
             self.every.as_millis().to_string(),
+            u8::from(self.orderly).to_string(),
         ];
         arguments.extend(self.netns.iter().map(|path| path.display().to_string()));
         arguments
@@ -45,7 +48,9 @@ impl SpreadOptions {
         let connections = usize::try_from(number("number of connections")?)?;
         let churn = usize::try_from(number("number of connections that come and go")?)?;
         let every = Duration::from_millis(number("milliseconds")?);
-        Ok(Self { netns: arguments.map(PathBuf::from).collect(), connections, churn, every })
+        let orderly = number("way to close")? != 0;
+        let netns = arguments.map(PathBuf::from).collect();
+        Ok(Self { netns, connections, churn, every, orderly })
     }
 }
 
@@ -100,6 +105,7 @@ mod tests {
             connections: 10,
             churn: 3,
             every: Duration::from_millis(400),
+            orderly: true,
         };
         assert_eq!(SpreadOptions::from_arguments(options.to_arguments()).unwrap(), options);
         let error = SpreadOptions::from_arguments(["1".to_owned()]).unwrap_err().to_string();

@@ -2,13 +2,12 @@
 
 use std::net::TcpListener;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use crate::bench_cases::{Bench, JSONL, PROTO};
 use crate::bench_child::{Peak, run, until_first_byte, watch};
-use crate::bench_load::{Crowd, Village};
+use crate::bench_load::{Churn, Crowd, Village};
 use crate::bench_polls::{Contender, rhythm};
 use crate::bench_sample::Sample;
 use crate::bench_table::{RowCost, Target};
@@ -54,7 +53,7 @@ impl Bench<'_> {
     /// Case 8.
     pub(crate) fn thousand_namespaces(&mut self) -> Result<()> {
         self.say("1,000 namespaces");
-        let village = Village::open(self.programs, 1_000, 0, 0, Duration::ZERO)?;
+        let village = Village::open(self.programs, 1_000, 0, Churn::None)?;
         let poll = Contender::poll(&self.programs.sockeye, None, village.sockets, PROTO);
         let every = rhythm(std::slice::from_ref(&poll))?;
         let peak = watch(poll.command(4, every))?;

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::bench_load::{Crowd, Village};
+use crate::bench_load::{Churn, Crowd, Village};
 use crate::bench_polls::{Contender, Cost, measure, rhythm};
 use crate::bench_programs::{Effort, Programs};
 use crate::bench_sample::Sample;
@@ -175,24 +174,18 @@ impl Bench<'_> {
 
     /// Cases 4, 5 and 6: the same sockets, with namespaces beside them.
     fn beside(&mut self, crowd: &Crowd, wants: &dyn Fn(&str) -> bool, ring: bool) -> Result<()> {
-        for (case, connections, churn, target) in [
-            ("4", 0, 0, Some(Target::AtMost(1.10))),
-            ("5", 10, 0, Some(Target::AtMost(1.30))),
-            ("6", 10, CHURN, None),
-        ] {
-            let with_ring = case != "6" && wants("io-uring") && ring;
+        for Beside { case, connections, churn, target, what } in BESIDE {
+            let with_ring = churn == Churn::None && wants("io-uring") && ring;
             if !wants(case) && !with_ring {
                 continue;
             }
-            self.say(&format!(
-                "200 namespaces, {connections} connections each, {churn} that come and go"
-            ));
-            let village = Village::open(self.programs, 200, connections, churn, CHURN_EVERY)?;
+            self.say(what);
+            let village = Village::open(self.programs, 200, connections, churn)?;
             let path = crowd.path();
             let rows = crowd.sockets + village.sockets;
             let all = || {
                 let all = Contender::poll(&self.programs.sockeye, None, rows, PROTO);
-                if churn > 0 { all.moving() } else { all }
+                if churn == Churn::None { all } else { all.moving() }
             };
             let alone = Contender::poll(&self.programs.sockeye, Some(&path), crowd.sockets, PROTO);
             let mut turns = vec![("alone", alone), ("beside", all())];
@@ -201,12 +194,8 @@ impl Bench<'_> {
             }
             let costs = self.take_turns(crowd, &turns)?;
             if wants(case) {
-                let what = match case {
-                    "4" => "200 idle namespaces beside it, CPU / case 1",
-                    "5" => "10 idle connections in each of them, CPU / case 1",
-                    _ => "3 connections come and go in each, CPU / case 1",
-                };
-                self.ratio(case, what, &costs, ["beside", "alone"], target);
+                let what = format!("{what}, CPU / case 1");
+                self.ratio(case, &what, &costs, ["beside", "alone"], target);
             }
             if with_ring {
                 let what = format!("case {case} through the ring, CPU / blocking");
@@ -320,6 +309,43 @@ impl Bench<'_> {
 pub(crate) const PROTO: &str = "protobufList";
 pub(crate) const JSONL: &str = "jsonl";
 const HUNDRED_THOUSAND: usize = 100_000;
-const CHURN: usize = 3;
-/// More often than a namespace is polled.
-const CHURN_EVERY: Duration = Duration::from_secs(1);
+
+/// Namespaces beside the 100,000 sockets.
+struct Beside {
+    case: &'static str,
+    connections: usize,
+    churn: Churn,
+    target: Option<Target>,
+    what: &'static str,
+}
+
+const BESIDE: [Beside; 4] = [
+    Beside {
+        case: "4",
+        connections: 0,
+        churn: Churn::None,
+        target: Some(Target::AtMost(1.10)),
+        what: "200 idle namespaces beside it",
+    },
+    Beside {
+        case: "5",
+        connections: 10,
+        churn: Churn::None,
+        target: Some(Target::AtMost(1.30)),
+        what: "10 idle connections in each of them",
+    },
+    Beside {
+        case: "6",
+        connections: 10,
+        churn: Churn::Reset,
+        target: None,
+        what: "3 more opened and reset between polls",
+    },
+    Beside {
+        case: "6",
+        connections: 10,
+        churn: Churn::Closed,
+        target: None,
+        what: "3 more opened and closed in order",
+    },
+];

@@ -58,22 +58,38 @@ impl Crowd {
 }
 
 impl Village {
-    /// Makes `count` namespaces with so many connections each; `churn` more come and go, every so often.
+    /// Makes `count` namespaces with so many connections each, and others that come and go.
     pub(crate) fn open(
         programs: &Programs,
         count: usize,
         connections: usize,
-        churn: usize,
-        every: Duration,
+        churn: Churn,
     ) -> Result<Self> {
         let netns = (0..count).map(|_| TestNetns::new("village")).collect::<Result<Vec<_>>>();
         let netns = netns.context("namespaces")?;
+        let orderly = churn == Churn::Closed;
+        if orderly {
+            for netns in &netns {
+                netns.set_sysctl("ipv4/tcp_max_tw_buckets", MOST_TIME_WAITERS)?;
+            }
+        }
         let paths = netns.iter().map(Netns::path).collect();
-        let options = SpreadOptions { netns: paths, connections, churn, every };
+        let (churn, every) = (if churn == Churn::None { 0 } else { CHURN }, CHURN_EVERY);
+        let options = SpreadOptions { netns: paths, connections, churn, every, orderly };
         let spread = Spread::spawn(&programs.spread, &options)?;
         let sockets = count * (1 + 2 * connections);
         Ok(Self { _spread: spread, _netns: netns, sockets: sockets as u64 })
     }
+}
+
+/// Connections that come and go in each namespace of a village, oftener than it is polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Churn {
+    None,
+    /// They end by a reset, which leaves nothing.
+    Reset,
+    /// They are closed in order, which leaves one of two ends in `TIME_WAIT`.
+    Closed,
 }
 
 /// What each process opens: connections, and the port of its listener. A process has 20,000 descriptors.
@@ -89,6 +105,12 @@ fn shares(sockets: usize) -> Vec<(usize, u16)> {
     }
     shares
 }
+
+/// Connections that come and go at once.
+const CHURN: usize = 3;
+const CHURN_EVERY: Duration = Duration::from_millis(300);
+/// What stays in `TIME_WAIT` for a minute would be more than what is open.
+const MOST_TIME_WAITERS: &str = "32";
 
 const LARGEST_SHARE: usize = 9_800;
 const HTTPS: u16 = 443;

@@ -5,14 +5,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use sockeye_testkit::netns::is_root;
 
 use crate::bench_child::run;
-use crate::bench_load::{Crowd, Village};
+use crate::bench_load::{Churn, Crowd, Village};
 use crate::bench_polls::{Contender, rhythm};
 use crate::bench_programs::Programs;
 use crate::{bench_sandbox, cargo, dist, pgo_stamp, prerequisites};
@@ -58,7 +57,7 @@ pub(crate) fn pgo(root: &Path, arguments: &PgoArguments) -> Result<()> {
 fn train(root: &Path, program: &Path) -> Result<()> {
     let programs = Programs::built(root)?;
     let crowd = Crowd::open(&programs, 100_000)?;
-    let village = Village::open(&programs, 20, 10, 3, Duration::from_millis(300))?;
+    let village = Village::open(&programs, 20, 10, Churn::Closed)?;
     let rows = crowd.sockets + village.sockets;
     let path = crowd.path();
     let mut work = Vec::new();

@@ -116,6 +116,9 @@ impl Look {
             // As many sockets as TCP counts, or else as many as all protocols count: no other can be bound. Checks look after it.
             let used = u64::from(counts.used);
             self.bound = used != counts.in_use && by_protocols() != Some(used);
+            if !self.bound && !memory.kernel_sockets {
+                self.left_out = StateSet::BOUND_INACTIVE;
+            }
         } else if !memory.kernel_sockets {
             let counted = by_protocols();
             let bound = bound(counts, counted, census.sockstat().ok().map(Counts::from));
@@ -135,9 +138,13 @@ impl Look {
             return;
         }
         let needed = |counts| check || memory.needs_opens(counts, hidden(wanted, counts));
-        if self.counts.is_some_and(needed) {
-            self.opens = self.census.as_ref().and_then(|census| census.opens().ok());
-        }
+        let Some(census) = self.census.as_ref().filter(|_| self.counts.is_some_and(needed)) else {
+            return;
+        };
+        // Before the sockets are counted: what is opened in between is then in the count of sockets, or in the next count of
+        // what was opened.
+        self.opens = census.opens().ok();
+        self.counts = census.sockstat().ok().map(Counts::from);
     }
 }
 

@@ -53,21 +53,22 @@ impl Memory {
     /// Whether what is known, listeners and connections, may be everything still, and asking for each is cheap.
     pub(crate) fn may_be_all(&self, counts: Counts, hidden: bool, opens: Option<u64>) -> bool {
         let Some(listeners) = &self.listeners else { return false };
-        match &self.known {
-            None => {
-                let as_many = counts.in_use <= listeners.len() as u64;
-                self.unconnected && !hidden && as_many && !listeners.is_empty()
-            }
-            // There has to be something to ask for.
-            Some(known) if known.keys.is_empty() && listeners.is_empty() => false,
-            Some(_) => {
-                self.worth_looking_up(listeners.len() as u64, counts, hidden, opens).is_some()
-            }
+        let connections = self.known.as_ref().map_or(0, |known| known.keys.len());
+        let all = (listeners.len() + connections) as u64;
+        // There has to be something to ask for.
+        if all == 0 || counts.in_use > all {
+            return false;
+        }
+        let listeners = listeners.len() as u64;
+        match self.known {
+            None => self.unconnected && !hidden,
+            Some(_) => self.worth_looking_up(listeners, counts, hidden, opens).is_some(),
         }
     }
 
     /// The known connections, if they and `others` may be everything, and if asking for each of them is cheaper than a
-    /// walk: no more is in use, or where mini-sockets are hidden, nothing was opened since they were known.
+    /// walk: nothing was opened since they were known; or no more is in use and no mini-socket hidden, and should they be others,
+    /// asking was cheap.
     pub(crate) fn worth_looking_up(
         &self,
         others: u64,
@@ -78,19 +79,20 @@ impl Memory {
         let known = self.known.as_ref().filter(|known| known.lookups() < self.walk)?;
         let unopened = opens.is_some() && opens == known.opens;
         let as_many = counts.in_use <= known.keys.len() as u64 + others;
-        (unopened || as_many && !hidden).then_some(known)
+        (unopened || as_many && !hidden && known.is_cheap_in_vain(self.walk)).then_some(known)
     }
 
     /// Whether the count of opened connections is worth its price: it tells whether there are others than those that are
     /// known, where the counts of sockets do not, and goes with what a walk finds.
     pub(crate) fn needs_opens(&self, counts: Counts, hidden: bool) -> bool {
-        let listeners = self.listeners.as_ref().map_or(0, Vec::len);
         hidden
             || match &self.known {
                 None => !self.unconnected,
                 Some(known) => {
-                    let more = counts.in_use > (known.keys.len() + listeners) as u64;
-                    more || known.opens.is_none() || known.lookups() * IN_VAIN >= self.walk
+                    let all = |listeners: &Vec<_>| (known.keys.len() + listeners.len()) as u64;
+                    let more =
+                        self.listeners.as_ref().is_some_and(|them| counts.in_use > all(them));
+                    more || known.opens.is_none() || !known.is_cheap_in_vain(self.walk)
                 }
             }
     }
@@ -106,6 +108,11 @@ impl Known {
         keys.shrink_to_fit();
         let lease = budget.take(keys.len())?;
         Some(Self { opens, keys, _lease: lease })
+    }
+
+    /// Whether asking for each is worth it on the chance that they are everything.
+    fn is_cheap_in_vain(&self, walk: Duration) -> bool {
+        self.lookups().saturating_mul(IN_VAIN) < walk
     }
 
     /// How long it takes to ask for each.
@@ -183,7 +190,9 @@ mod tests {
         let may_be = |in_use, opens| memory(LONG).may_be_all(counts(in_use), false, opens);
         assert!(may_be(3, None) && may_be(2, None) && may_be(3, Some(6)));
         assert!(!may_be(4, None) && !may_be(4, Some(6)));
-        assert!(may_be(4, Some(5)), "a listener more, and no connection");
+        // A listener more, and no connection: listeners are asked for, and then the connections.
+        assert!(!may_be(4, Some(5)));
+        assert!(memory(LONG).worth_looking_up(2, counts(4), false, Some(5)).is_some());
         let known = Known::new(Some(5), Vec::new(), &Budget::new(10));
         let nothing = Memory { known, listeners: Some(Vec::new()), ..memory(LONG) };
         assert!(!nothing.may_be_all(counts(0), true, Some(5)), "there is nothing to ask for");
@@ -214,8 +223,12 @@ mod tests {
 
     #[test]
     fn connections_are_looked_up_only_where_that_is_cheaper_than_the_last_walk() {
-        let may_be = |walk| memory(Duration::from_micros(walk)).may_be_all(counts(3), false, None);
-        assert!(may_be(7) && !may_be(6));
+        let may_be = |walk, opens| {
+            memory(Duration::from_micros(walk)).may_be_all(counts(3), false, Some(opens))
+        };
+        assert!(may_be(7, 5) && !may_be(6, 5));
+        // And much cheaper where connections were opened, so that they may be others.
+        assert!(may_be(49, 6) && !may_be(48, 6));
     }
 
     #[test]
@@ -228,6 +241,8 @@ mod tests {
         let known = Known::new(None, keys(2), &Budget::new(10));
         assert!(Memory { known, ..memory(LONG) }.needs_opens(counts(3), false));
         assert!(Memory::default().needs_opens(counts(1), false));
+        let many = Memory { listeners: None, ..memory(LONG) };
+        assert!(!many.needs_opens(counts(40), false), "listeners are asked for in any case");
         let listeners = Memory { unconnected: true, ..Memory::default() };
         assert!(!listeners.needs_opens(counts(1), false) && listeners.needs_opens(counts(1), true));
     }

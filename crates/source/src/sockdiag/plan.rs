@@ -7,12 +7,13 @@
 //! - Nothing is in use: there is nothing to ask for.
 //! - Listeners have a table of their own. As many listeners as sockets in use: those were all. It is the host's as well, and
 //!   where few listeners were everything, each of them is looked up by its key at the next poll.
-//! - No connection was opened since every one was known, by the namespace's own count: each of the known ones is looked up
-//!   by its key. As many found as are in use: none was missed, and those that were not found have closed.
+//! - All listeners and connections were known at the last poll: each of them is looked up by its key. As many found as are in
+//!   use: none was missed, and those that were not found have closed. It is tried where no more are in use than are known, or
+//!   no connection was opened since, by the namespace's own count.
 //!
 //! Mini-sockets (`TIME_WAIT`, and `FIN_WAIT2` of sockets that were closed) are counted in one figure for both states,
-//! and are shown where those states are wanted: while there are any, only known sockets can prove anything, since a mini-socket is
-//! what became of a connection that was known. Requests (`SYN_RECV`) are in no counter. Sockets that are bound and neither
+//! and are shown where those states are wanted: while there are any, only known sockets can prove anything, and only if no
+//! connection was opened since, because a mini-socket is what became of a connection. Requests (`SYN_RECV`) are in no counter. Sockets that are bound and neither
 //! listen nor connect are in no protocol's counter, but among all that are used.
 
 use std::cmp::Ordering;
@@ -27,7 +28,7 @@ pub enum Plan {
     Nothing,
     /// The tables of sockets without a connection.
     Listeners,
-    /// Those, and one question for each known connection.
+    /// One question for each known connection, and for each listener unless they are many.
     Lookups,
     /// The whole table.
     Walk,
@@ -41,6 +42,11 @@ impl Plan {
     /// Every plan, in the order of their numbers.
     pub const ALL: [Self; 6] =
         [Self::Nothing, Self::Listeners, Self::Lookups, Self::Walk, Self::Parts, Self::Check];
+
+    /// Whether nothing was walked.
+    pub(crate) fn is_cheap(self) -> bool {
+        matches!(self, Self::Nothing | Self::Listeners | Self::Lookups)
+    }
 
     /// Its name in logs and reports.
     pub fn name(self) -> &'static str {

@@ -227,12 +227,13 @@ impl Shared {
     /// Does this job by blocking receives, and some more with the same kit if they are there.
     pub(crate) fn run(&self, first: Job, jobs: &Receiver<Job>) {
         let mut kit = self.kits.lease();
-        let more = std::iter::from_fn(|| jobs.try_recv().ok());
-        let done: Vec<Finished> = std::iter::once(first)
-            .chain(more)
-            .take(JOBS_AT_ONCE)
-            .map(|job| self.run_one(job, &mut kit))
-            .collect();
+        let mut done = vec![self.run_one(first, &mut kit)];
+        while done.len() < JOBS_AT_ONCE
+            && done.last().is_some_and(|last| last.done.plan.is_cheap())
+            && let Ok(job) = jobs.try_recv()
+        {
+            done.push(self.run_one(job, &mut kit));
+        }
         // The end of a poll looks for every kit when every job is done.
         self.kits.give_back(kit);
         done.into_iter().for_each(Finished::tell);
@@ -457,7 +458,7 @@ fn visit_failed(error: VisitError) -> Incomplete {
     }
 }
 
-/// What waits for a kit, or for what is done, waits no longer than this many cheap namespaces take: about half a millisecond.
+/// Whoever waits for a kit waits for so many namespaces without a walk, which take half a millisecond.
 const JOBS_AT_ONCE: usize = 8;
 /// How often a reader that waits for the kernel looks at the clock and at the stop flag.
 pub(crate) const RECEIVE_TIMEOUT: Duration = Duration::from_millis(100);

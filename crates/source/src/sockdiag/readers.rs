@@ -142,8 +142,7 @@ impl Readers {
         if done.leads {
             // A check says nothing about the next poll.
             if done.plan != Plan::Check {
-                known.is_cheap =
-                    matches!(done.plan, Plan::Nothing | Plan::Listeners | Plan::Lookups);
+                known.is_cheap = done.plan.is_cheap();
             }
             let of_parts = std::mem::replace(&mut known.memory, done.memory);
             known.memory.sample.add(&of_parts.sample);
@@ -216,44 +215,17 @@ mod tests {
     use std::collections::BTreeMap;
 
     use crossbeam_channel::unbounded;
-    use sockeye_filter::Support;
     use sockeye_netns::{ScanOptions, Scanner};
     use sockeye_pipeline::{Completeness, PartReport};
-    use sockeye_record::{Encoding, Format, Limits};
     use sockeye_sys::netns::NetnsFd;
     use sockeye_testkit::netns::{TestNetns, require_root};
     use sockeye_testkit::netns_anonymous::AnonymousNetns;
-    use sockeye_wire::{AttrSet, StateSet};
 
-    use super::super::sample::Modulus;
-    use super::super::settings::{Host, Netlinkers, SPLIT_FROM, Settings};
+    use super::super::settings::Settings;
     use super::*;
 
     fn readers(max_threads: usize) -> Readers {
-        let settings = Settings {
-            host: Host::default(),
-            scan: ScanOptions::default(),
-            states: StateSet::DEFAULT,
-            attrs: AttrSet::DEFAULT,
-            modulus: Modulus::ALL,
-            encodings: vec![Encoding {
-                format: Format::ProtobufList,
-                columns: None,
-                humanize: None,
-            }],
-            limits: Limits { rows: 100, bytes: 1 << 20 },
-            timeout: std::time::Duration::from_secs(20),
-            plan: PlanMode::Auto,
-            filter: None,
-            support: Support::ALL,
-            netlinkers: Netlinkers::Auto,
-            split_from: SPLIT_FROM,
-            max_threads,
-            io_uring: None,
-            tcp_health: false,
-            packet_bytes: 32_768,
-            track: None,
-        };
+        let settings = Settings { max_threads, ..Settings::of_tests() };
         let home = NetnsFd::open("/proc/thread-self/ns/net").unwrap();
         Readers::new(Arc::new(Shared::new(settings, home, 2, None)))
     }

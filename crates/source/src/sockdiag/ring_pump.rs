@@ -143,10 +143,13 @@ impl<'a> Pump<'a> {
 
     /// Lets go of the conversations that are over.
     fn part_with(&mut self, over: &mut Vec<(Reading, Errand)>) {
-        for (token, conversation) in self.open.extract_if(.., |_, it| it.reading.is_over()) {
+        let Self { shared, ring, lanes, layouts, open, cut, .. } = self;
+        for (token, mut conversation) in open.extract_if(.., |_, it| it.reading.is_over()) {
             if conversation.receives > 0 {
-                self.ring.cancel(token);
+                ring.cancel(token);
             }
+            let ship = Later { outlet: &conversation.errand.outlet, cut };
+            conversation.reading.send_rest(shared, &mut To { lanes, layouts, ship: &ship });
             over.push((conversation.reading, conversation.errand));
         }
     }

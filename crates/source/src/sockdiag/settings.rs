@@ -139,6 +139,38 @@ impl Settings {
     }
 }
 
+#[cfg(test)]
+impl Settings {
+    /// What a user would get who asks for nothing.
+    pub(crate) fn of_tests() -> Self {
+        use sockeye_record::{Format, Limits};
+        Self {
+            host: Host::default(),
+            scan: ScanOptions::default(),
+            states: StateSet::DEFAULT,
+            attrs: AttrSet::DEFAULT,
+            modulus: Modulus::ALL,
+            encodings: vec![Encoding {
+                format: Format::ProtobufList,
+                columns: None,
+                humanize: None,
+            }],
+            limits: Limits { rows: 100, bytes: 1 << 20 },
+            timeout: std::time::Duration::from_secs(20),
+            plan: PlanMode::Auto,
+            filter: None,
+            support: Support::ALL,
+            netlinkers: Netlinkers::Auto,
+            split_from: SPLIT_FROM,
+            max_threads: 4096,
+            io_uring: None,
+            tcp_health: false,
+            packet_bytes: 32_768,
+            track: None,
+        }
+    }
+}
+
 /// Each part walks the table once more: a namespace with fewer sockets is better read by one.
 pub const SPLIT_FROM: u64 = 10_000;
 

@@ -1,4 +1,5 @@
-//! `sockeye-spread CONNECTIONS CHURN MILLISECONDS NETNS…`: a listener and connections in each namespace, until stdin ends.
+//! `sockeye-spread CONNECTIONS CHURN MILLISECONDS ORDERLY NETNS…`: a listener and connections in each namespace, until stdin
+//! ends.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -47,9 +48,11 @@ fn main() -> Result<()> {
             setns(place.netns.as_fd(), CloneFlags::CLONE_NEWNET)?;
             for _ in 0..options.churn {
                 let (client, server) = place.connect()?;
-                // Reset: what remains in TIME_WAIT for a minute would be more than what is open.
-                client.set_linger(Some(Duration::ZERO))?;
-                drop((client, server));
+                if !options.orderly {
+                    client.set_linger(Some(Duration::ZERO))?;
+                }
+                drop(client);
+                drop(server);
             }
         }
         setns(home.as_fd(), CloneFlags::CLONE_NEWNET)?;

@@ -3,10 +3,14 @@
 //! It sends and receives nothing itself: who drives it asks for the next request and feeds it what comes back, by
 //! blocking receives or through a ring.
 
+mod ends;
+#[cfg(test)]
+mod tests;
+
 use std::time::Instant;
 
 use sockeye_netns::Census;
-use sockeye_pipeline::{Completeness, Incomplete, PartReport};
+use sockeye_pipeline::{Incomplete, PartReport};
 use sockeye_sys::DiagSocket;
 use sockeye_wire::request::Part;
 use sockeye_wire::{AttrSet, Layouts, Request, StateSet};
@@ -17,12 +21,11 @@ use super::health::TcpHealth;
 use super::kept::Kept;
 use super::kit::Lanes;
 use super::look::Look;
-use super::memory::{Known, Memory};
+use super::memory::Memory;
 use super::plan::{self, Counts, First, Plan, SMALL};
 use super::progress::{EMPTY, Progress, Step};
 use super::reader::Shared;
 use super::rows::{Rows, Ship};
-use super::split::Sample;
 
 /// A namespace, or a part of one, that is being read.
 #[derive(Debug)]
@@ -46,8 +49,8 @@ pub(crate) struct Reading {
     kept: Kept,
     /// What was found, where that is counted to prove something and remembered for the next poll: the namespace is small.
     found: Option<Found>,
-    /// Cookies that a cheap plan brought, while a walk checks them.
-    planned: Vec<u64>,
+    /// What a cheap plan brought, while a walk checks it.
+    planned: Option<Kept>,
     /// Cookies that were in the cheap plan or in the walk and not in both.
     differences: Option<u64>,
     wanted: AttrSet,
@@ -131,7 +134,7 @@ impl Reading {
             memory,
             kept: Kept::with_bytes(kept),
             found: None,
-            planned: Vec::new(),
+            planned: None,
             differences: None,
             wanted: shared.wanted,
             port_id,
@@ -279,14 +282,23 @@ impl Reading {
         if step == Step::Ended {
             self.exchange_ended(shared);
         }
-        if self.stage == Stage::Send {
-            self.send_kept(shared, to);
-        }
+        self.send_rest(shared, to);
         step
     }
 
-    /// Nothing more can be asked, for this reason unless there was another before.
+    /// Sends what was kept back, if that is everything. To be called when it is over, whatever it was ended by.
+    pub(crate) fn send_rest<S: Ship>(&mut self, shared: &Shared, to: &mut To<'_, S>) {
+        if self.stage == Stage::Send {
+            self.send_kept(shared, to);
+        }
+    }
+
+    /// Nothing more can be asked, for this reason unless there was another before. What a cheap plan has brought is everything,
+    /// also if there is no comparing it.
     pub(crate) fn fail(&mut self, why: Incomplete) {
+        if self.go_by_the_plan() {
+            return self.add_up();
+        }
         self.progress.wrong(why);
         self.total.completeness = self.progress.stats.completeness;
         self.add_up();
@@ -335,226 +347,6 @@ impl Reading {
         self.progress = Progress::dump(self.port_id, self.seq);
     }
 
-    fn exchange_ended(&mut self, shared: &Shared) {
-        let completeness = self.progress.stats.completeness;
-        let complete = completeness == Completeness::Complete;
-        let refused = matches!(completeness, Completeness::Incomplete(Incomplete::Refused(_)));
-        if refused && self.stage == Stage::Walk && self.rows.filter.is_some() && !self.asked_least {
-            // A kernel that does not know one of the conditions: what it sends is looked at again in any case.
-            shared.refuse();
-            self.add_up();
-            return self.walk(shared);
-        }
-        if matches!(self.stage, Stage::Walk | Stage::Check) {
-            self.total.completeness = completeness;
-        }
-        self.add_up();
-        match self.stage {
-            Stage::All(_) | Stage::Unconnected | Stage::Lookups(_) | Stage::Check
-                if self.kept.is_over() =>
-            {
-                self.walk(shared);
-            }
-            Stage::All(from) => self.after_all(from, complete, shared),
-            Stage::Unconnected if complete => self.after_unconnected(shared),
-            Stage::Lookups(from) if complete => self.after_lookups(from, shared),
-            Stage::Unconnected | Stage::Lookups(_) => self.walk(shared),
-            Stage::Walk => {
-                self.walked(complete, shared);
-                self.stage = Stage::Ended;
-            }
-            Stage::Check => {
-                self.compare(complete);
-                self.walked(complete, shared);
-                self.stage = Stage::Send;
-            }
-            Stage::Send | Stage::Ended => {}
-        }
-    }
-
-    fn after_all(&mut self, from: usize, complete: bool, shared: &Shared) {
-        let listeners = self.memory.listeners.as_ref().map_or(0, Vec::len);
-        let connections = self.memory.known.as_ref().map(|known| known.keys.len());
-        let next = from + LOOKUPS_AT_ONCE;
-        if complete && next < listeners + connections.unwrap_or(0) {
-            self.stage = Stage::All(next);
-        } else if complete && self.found_all() {
-            // They were there when the counters were read, which left room for no other.
-            let connected = self.found.as_ref().is_some_and(|found| !found.connections.is_empty());
-            let unconnected = !connected && !self.hidden(shared);
-            self.memory.unconnected = unconnected;
-            self.remember_listeners();
-            self.planned(if unconnected { Plan::Listeners } else { Plan::Lookups }, shared);
-        } else if self.found_listeners() == listeners && connections.is_some() {
-            // Other connections than those that are known.
-            self.walk(shared);
-        } else {
-            if complete && self.found_listeners() < listeners {
-                self.memory.unanswering = self.memory.listeners.take().unwrap_or_default();
-            }
-            self.ask_for_all_listeners();
-        }
-    }
-
-    /// Other listeners than those that are known, or more.
-    fn ask_for_all_listeners(&mut self) {
-        self.forget();
-        self.stage = Stage::Unconnected;
-    }
-
-    fn after_unconnected(&mut self, shared: &Shared) {
-        let hidden = self.hidden(shared);
-        let listeners = self.found.as_ref().map_or(0, |found| found.in_use);
-        let worth = |counts| {
-            let known = self.memory.worth_looking_up(listeners, counts, hidden, self.opens);
-            known.map(|known| known.keys.len())
-        };
-        let known = self.counts.and_then(worth);
-        if !hidden && self.proven() {
-            self.memory.unconnected = true;
-            self.remember_listeners();
-            self.planned(Plan::Listeners, shared);
-        } else {
-            match known {
-                Some(0) => self.after_lookups(0, shared),
-                Some(_) => self.stage = Stage::Lookups(0),
-                None => self.walk(shared),
-            }
-        }
-    }
-
-    fn after_lookups(&mut self, from: usize, shared: &Shared) {
-        let known = self.memory.known.as_ref().map_or(0, |known| known.keys.len());
-        let next = from + LOOKUPS_AT_ONCE;
-        if next < known {
-            self.stage = Stage::Lookups(next);
-        } else if self.proven() {
-            self.memory.unconnected = false;
-            self.remember_listeners();
-            self.planned(Plan::Lookups, shared);
-        } else {
-            self.walk(shared);
-        }
-    }
-
-    /// Whether what was found is everything, by the counters now.
-    fn proven(&self) -> bool {
-        let now = self.census.as_ref().and_then(|census| census.sockstat().ok());
-        self.found_all() && plan::all(self.in_use(), now.map(Counts::from))
-    }
-
-    /// Whether what was found is everything, by the counters before.
-    fn found_all(&self) -> bool {
-        plan::all(self.in_use(), self.counts)
-    }
-
-    fn in_use(&self) -> Option<u64> {
-        self.found.as_ref().map(|found| found.in_use)
-    }
-
-    fn found_listeners(&self) -> usize {
-        self.found.as_ref().map_or(0, |found| found.listeners.len())
-    }
-
-    /// Another plan begins.
-    fn forget(&mut self) {
-        self.kept.clear();
-        if let Some(found) = &mut self.found {
-            found.clear();
-        }
-    }
-
-    /// A cheap plan has brought everything; which may be checked.
-    fn planned(&mut self, plan: Plan, shared: &Shared) {
-        self.rows.states = Some(shared.settings.states);
-        if self.check {
-            self.planned = self.kept_cookies();
-            self.forget();
-            self.plan = Plan::Check;
-            self.stage = Stage::Check;
-            self.walk_began = Instant::now();
-        } else {
-            self.plan = plan;
-            match plan {
-                Plan::Lookups => self.remember(shared),
-                // A connection may have come and gone between one look at the counters and the next.
-                _ => self.memory.known = None,
-            }
-            self.stage = Stage::Send;
-        }
-    }
-
-    /// Walks the table: nothing less is sure to bring everything.
-    fn walk(&mut self, shared: &Shared) {
-        self.forget();
-        // Its files would keep the namespace for as long as the walk takes.
-        self.census = None;
-        self.memory.sample = Sample::default();
-        let wanted = shared.settings.states;
-        self.plan = match self.part {
-            Some(_) => Plan::Parts,
-            // The kernel keeps them apart from connections.
-            None if wanted.is_within(StateSet::UNCONNECTED) => Plan::Listeners,
-            None => Plan::Walk,
-        };
-        self.stage = Stage::Walk;
-        self.rows.states = (!self.walked_states(shared).is_within(wanted)).then_some(wanted);
-        self.walk_began = Instant::now();
-    }
-
-    fn walked(&mut self, complete: bool, shared: &Shared) {
-        self.memory.walk = self.walk_began.elapsed();
-        self.memory.unconnected = false;
-        // A walk can miss what moves meanwhile, and see it twice: it is gone by only where it saw as many as there are.
-        if complete && self.found_all() {
-            self.remember_listeners();
-            self.remember(shared);
-        } else {
-            self.memory.known = None;
-        }
-    }
-
-    /// Keeps in mind what was found, where the counters allow to go by it.
-    fn remember(&mut self, shared: &Shared) {
-        let keys = self.found.as_mut().map(Found::take_connections).unwrap_or_default();
-        // Where they were not counted now, all that was opened since is among what was found.
-        let before = self.memory.known.take().and_then(|known| known.opens);
-        let opens = self.opens.or(before.filter(|_| self.plan == Plan::Lookups));
-        self.memory.known = Known::new(opens, keys, &shared.budget);
-    }
-
-    /// Keeps in mind the listeners that were found, if they are few and may answer to their keys.
-    fn remember_listeners(&mut self) {
-        let Self { found, memory, .. } = self;
-        memory.listeners =
-            found.as_mut().and_then(|found| found.take_listeners(&memory.unanswering));
-    }
-
-    /// Counts what the cheap plan and the walk have not in common, if nothing changed meanwhile.
-    fn compare(&mut self, complete: bool) {
-        let census = self.census.take();
-        let counts = census.as_ref().and_then(|census| census.sockstat().ok()).map(Counts::from);
-        let opens = census.as_ref().and_then(|census| census.opens().ok());
-        // Our own socket is in use as well by now.
-        let before = self.counts.map(|before| Counts { used: before.used + 1, ..before });
-        if complete && counts.is_some() && counts == before && opens == self.opens {
-            let (planned, walked) = (std::mem::take(&mut self.planned), self.kept_cookies());
-            self.differences = Some(differences(&planned, &walked));
-        }
-    }
-
-    /// The cookies of the rows that what was kept will make, in order.
-    fn kept_cookies(&self) -> Vec<u64> {
-        let mut cookies = Vec::new();
-        self.kept.for_each(&mut Layouts::new(self.wanted), |diag| {
-            if self.rows.wants(diag) {
-                cookies.push(diag.cookie());
-            }
-        });
-        cookies.sort_unstable();
-        cookies
-    }
-
     fn send_kept<S: Ship>(&mut self, shared: &Shared, to: &mut To<'_, S>) {
         // Rows may have to wait for a sink, and the files would keep the namespace.
         self.census = None;
@@ -578,7 +370,9 @@ impl Reading {
     /// that are not wanted are left out here.
     fn walked_states(&self, shared: &Shared) -> StateSet {
         let wanted = shared.settings.states;
-        let walked = wanted.without(self.left_out);
+        // A check is to find what the counters can't tell.
+        let left_out = if self.stage == Stage::Check { StateSet::NONE } else { self.left_out };
+        let walked = wanted.without(left_out);
         if self.found.is_some() { walked.union(StateSet::IN_USE) } else { walked }
     }
 
@@ -599,25 +393,5 @@ impl Reading {
     }
 }
 
-/// How many are in one of two ordered lists and not in the other.
-fn differences(one: &[u64], other: &[u64]) -> u64 {
-    let only = |these: &[u64], those: &[u64]| {
-        these.iter().filter(|cookie| those.binary_search(cookie).is_err()).count() as u64
-    };
-    only(one, other) + only(other, one)
-}
-
 /// Requests that are sent at once.
 const LOOKUPS_AT_ONCE: usize = 32;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn differences_are_those_of_either_side() {
-        assert_eq!(differences(&[1, 2, 3], &[1, 2, 3]), 0);
-        assert_eq!(differences(&[1, 3, 5], &[2, 3]), 3);
-        assert_eq!(differences(&[], &[7]), 1);
-    }
-}
