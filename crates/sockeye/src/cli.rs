@@ -265,7 +265,7 @@ pub(crate) struct CollectArgs {
     /// How a namespace is read: auto (what is sure to bring everything at the least cost) or full (always the whole table).
     ///
     /// With auto, the namespace's counters are read first. Where they prove that nothing was missed, listeners alone are
-    /// asked for, or each of the connections that are known from the poll before. Now and then the result is compared with
+    /// asked for, or each of the sockets that are known from the poll before. Now and then the result is compared with
     /// that of the whole table.
     #[arg(long, value_name = "PLAN", default_value = "auto", value_parser = plan, help_heading = "Readers")]
     pub(crate) plan: PlanMode,

@@ -24,13 +24,14 @@ pub fn expected(in_use: impl IntoIterator<Item = u64>, walk: Duration) -> Cost {
             |each: Duration| each.saturating_mul(u32::try_from(sockets).unwrap_or(u32::MAX));
         let rows = NAMESPACE + times(ROW);
         cost.full += rows + walk;
-        let small = rows + LISTENERS + times(LOOKUP.saturating_sub(ROW)).min(walk);
+        // Each is looked up, listeners as well while they are few.
+        let small = rows + times(LOOKUP.saturating_sub(ROW)).min(LISTENERS + walk);
         let walked = rows + walk;
         let (quiet, busy) = match sockets {
             0 => (NAMESPACE, NAMESPACE),
             // A single socket is a listener nearly always, and looked up.
             1 => (rows + LOOKUP, rows + LOOKUP),
-            2..=SMALL => (small.min(walked + LISTENERS), walked + LISTENERS),
+            2..=SMALL => (small, walked + LISTENERS),
             _ => (walked, walked),
         };
         cost.quiet += quiet;
@@ -66,7 +67,7 @@ mod tests {
     #[test]
     fn a_few_connections_are_looked_up_unless_a_walk_is_cheaper() {
         let cost = expected([21], WALK);
-        assert_eq!(cost.quiet, NAMESPACE + LISTENERS + 21 * LOOKUP);
+        assert_eq!(cost.quiet, NAMESPACE + 21 * LOOKUP);
         assert_eq!(cost.busy, NAMESPACE + LISTENERS + 21 * ROW + WALK);
         let short = Duration::from_micros(10);
         assert_eq!(expected([1000], short).quiet, NAMESPACE + LISTENERS + 1000 * ROW + short);
