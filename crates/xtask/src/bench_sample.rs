@@ -1,6 +1,6 @@
 //! Numbers that were measured several times: the middle one, and how far the others are from it.
 
-/// What was measured, in the order of the rounds.
+/// What was measured, in the order of polls or rounds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Sample(pub(crate) Vec<f64>);
 
@@ -26,7 +26,7 @@ impl Sample {
         self.sorted().last().copied().unwrap_or(f64::NAN)
     }
 
-    /// Round by round, so that what was slow for both cancels out.
+    /// One by one, so that what was slow for both cancels out.
     pub(crate) fn over(&self, other: &Self) -> Self {
         Self(self.0.iter().zip(&other.0).map(|(own, other)| own / other).collect())
     }

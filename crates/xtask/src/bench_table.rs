@@ -26,7 +26,7 @@ pub(crate) struct Row {
 /// What came of it.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
-    /// The value, how far rounds lie apart, and the target.
+    /// The value, how far single ones lie apart, and the target.
     Value { value: f64, spread: String, unit: &'static str, target: Option<Target> },
     /// This build has no such option.
     NotAvailable,
@@ -203,7 +203,7 @@ fn table(out: &mut String, headings: &[&str], lines: impl Iterator<Item = Vec<St
     }
 }
 
-const HEADINGS: [&str; 7] = ["case", "what", "measured", "rounds", "target", "", "absolute"];
+const HEADINGS: [&str; 7] = ["case", "what", "measured", "range", "target", "", "absolute"];
 const GROWTH: [&str; 9] = [
     "sockets",
     "drain ms",
@@ -255,7 +255,7 @@ mod tests {
         };
         assert_eq!(
             report.text(),
-            "| case | what         | measured | rounds     | target  |               | absolute                  |\n\
+            "| case | what         | measured | range      | target  |               | absolute                  |\n\
              | ---- | ------------ | -------- | ---------- | ------- | ------------- | ------------------------- |\n\
              | 1    | poll / drain | 1.11     | 1.0 to 1.2 | <= 1.12 | pass          | x                         |\n\
              | 10   | filter       | -        | -          | -       | not available | no --filter in this build |\n"
