@@ -135,7 +135,8 @@ impl NetnsFd {
     }
 
     /// Like [`NetnsFd::open`], of a path where the namespace `id` was mounted a moment ago: it is opened without a look at what
-    /// it is first, unless it is a link. A FIFO in its place does not block either.
+    /// it is first, unless it is a link. A FIFO that took its place does not block either; the driver of a device, which only root
+    /// can put there, would be called.
     ///
     /// # Errors
     /// As of [`NetnsFd::open`]; [`OpenError::Gone`] when it leads elsewhere by now.

@@ -67,8 +67,8 @@ impl Memory {
     }
 
     /// The known connections, if they and `others` may be everything, and if asking for each of them is cheaper than a
-    /// walk: nothing was opened since they were known; or no more is in use and no mini-socket hidden, and should they be others,
-    /// asking was cheap.
+    /// walk: no more is in use, and nothing was opened since they were known; or no mini-socket is hidden, and should they be
+    /// others, asking was cheap.
     pub(crate) fn worth_looking_up(
         &self,
         others: u64,
@@ -79,7 +79,8 @@ impl Memory {
         let known = self.known.as_ref().filter(|known| known.lookups() < self.walk)?;
         let unopened = opens.is_some() && opens == known.opens;
         let as_many = counts.in_use <= known.keys.len() as u64 + others;
-        (unopened || as_many && !hidden && known.is_cheap_in_vain(self.walk)).then_some(known)
+        let likely = unopened || !hidden && known.is_cheap_in_vain(self.walk);
+        (as_many && likely).then_some(known)
     }
 
     /// Whether the count of opened connections is worth its price: it tells whether there are others than those that are

@@ -8,13 +8,13 @@
 //! - Listeners have a table of their own. As many listeners as sockets in use: those were all. It is the host's as well, and
 //!   where few listeners were everything, each of them is looked up by its key at the next poll.
 //! - All listeners and connections were known at the last poll: each of them is looked up by its key. As many found as are in
-//!   use: none was missed, and those that were not found have closed. It is tried where no more are in use than are known, or
-//!   no connection was opened since, by the namespace's own count.
+//!   use: none was missed, and those that were not found have closed.
 //!
 //! Mini-sockets (`TIME_WAIT`, and `FIN_WAIT2` of sockets that were closed) are counted in one figure for both states,
 //! and are shown where those states are wanted: while there are any, only known sockets can prove anything, and only if no
-//! connection was opened since, because a mini-socket is what became of a connection. Requests (`SYN_RECV`) are in no counter. Sockets that are bound and neither
-//! listen nor connect are in no protocol's counter, but among all that are used.
+//! connection was opened since, by the namespace's own count, because a mini-socket is what became of a connection.
+//! Requests (`SYN_RECV`) are in no counter. Sockets that are bound and neither listen nor connect are in no protocol's
+//! counter, but among all that are used.
 
 use std::cmp::Ordering;
 
@@ -153,13 +153,18 @@ pub(crate) enum Bound {
 
 /// Of a namespace where all protocols together count `counted` sockets, between two looks at its counters.
 pub(crate) fn bound(before: Counts, counted: Option<u64>, after: Option<Counts>) -> Bound {
-    let still =
-        after.is_some_and(|after| (after.used, after.in_use) == (before.used, before.in_use));
+    let still = still(Some(before), after);
     match counted.map(|counted| counted.cmp(&before.used.into())) {
         Some(Ordering::Equal) if still => Bound::None,
         Some(Ordering::Greater) if still => Bound::Hidden,
         _ => Bound::Maybe,
     }
+}
+
+/// Whether the counts of sockets are the same.
+pub(crate) fn still(before: Option<Counts>, after: Option<Counts>) -> bool {
+    let sockets = |counts: Option<Counts>| counts.map(|counts| (counts.used, counts.in_use));
+    before.is_some() && sockets(before) == sockets(after)
 }
 
 /// Whether `found` sockets in use are as many as were counted.
@@ -225,6 +230,15 @@ mod tests {
         assert_eq!(of(None, Some(counts(9))), Bound::Maybe);
         // Mini-sockets are not used.
         assert_eq!(of(Some(9), Some(Counts { time_waiters: 7, ..counts(9) })), Bound::None);
+    }
+
+    #[test]
+    fn counts_stand_still_if_as_many_are_used_and_in_use() {
+        let three = Some(Counts { used: 4, ..counts(3, 0) });
+        assert!(still(three, three) && still(three, Some(Counts { used: 4, ..counts(3, 9) })));
+        assert!(!still(three, Some(Counts { used: 5, ..counts(3, 0) })));
+        assert!(!still(three, Some(Counts { used: 4, ..counts(2, 0) })));
+        assert!(!still(three, None) && !still(None, three) && !still(None, None));
     }
 
     #[test]

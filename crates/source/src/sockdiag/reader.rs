@@ -458,7 +458,7 @@ fn visit_failed(error: VisitError) -> Incomplete {
     }
 }
 
-/// Whoever waits for a kit waits for so many namespaces without a walk, which take half a millisecond.
+/// Whoever waits for a kit waits for one job and some more without a walk, which take half a millisecond.
 const JOBS_AT_ONCE: usize = 8;
 /// How often a reader that waits for the kernel looks at the clock and at the stop flag.
 pub(crate) const RECEIVE_TIMEOUT: Duration = Duration::from_millis(100);

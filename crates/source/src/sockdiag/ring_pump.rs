@@ -105,7 +105,8 @@ impl<'a> Pump<'a> {
         let took = began.elapsed();
         self.open.values_mut().for_each(|conversation| conversation.took(took));
         self.part_with(over);
-        if !self.cut.borrow().is_empty() {
+        // Those that end when it has waited for a sink may have rows left as well.
+        while !self.cut.borrow().is_empty() {
             self.quiet()?;
             self.part_with(over);
             self.ship();

@@ -98,6 +98,11 @@ impl Rows {
             if self.part.1 == 1 { now() } else { *self.common.requested.get_or_init(now) };
     }
 
+    /// The rows tell of this moment, at which they were asked for.
+    pub(crate) fn requested_then(&mut self, moment: (i64, i64)) {
+        self.requested = moment;
+    }
+
     pub(crate) fn dumped(&self) -> Dumped {
         (self.id, self.requested)
     }

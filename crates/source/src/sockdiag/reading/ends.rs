@@ -9,7 +9,7 @@ use super::{LOOKUPS_AT_ONCE, Reading, Stage};
 use crate::sockdiag::found::Found;
 use crate::sockdiag::kept::Kept;
 use crate::sockdiag::memory::Known;
-use crate::sockdiag::plan::{self, Counts, Plan};
+use crate::sockdiag::plan::{self, Counts, Plan, SMALL, still};
 use crate::sockdiag::reader::Shared;
 use crate::sockdiag::split::Sample;
 
@@ -29,12 +29,12 @@ impl Reading {
         }
         self.add_up();
         match self.stage {
-            Stage::All(_) | Stage::Unconnected | Stage::Lookups(_) | Stage::Check
+            Stage::Known(_) | Stage::Unconnected | Stage::Lookups(_) | Stage::Check
                 if self.kept.is_over() =>
             {
                 self.walk(shared);
             }
-            Stage::All(from) => self.after_all(from, complete, shared),
+            Stage::Known(from) => self.after_known(from, complete, shared),
             Stage::Unconnected if complete => self.after_unconnected(shared),
             Stage::Lookups(from) if complete => self.after_lookups(from, shared),
             Stage::Unconnected | Stage::Lookups(_) => self.walk(shared),
@@ -56,14 +56,14 @@ impl Reading {
         }
     }
 
-    fn after_all(&mut self, from: usize, complete: bool, shared: &Shared) {
+    fn after_known(&mut self, from: usize, complete: bool, shared: &Shared) {
         let listeners = self.memory.listeners.as_ref().map_or(0, Vec::len);
         let connections = self.memory.known.as_ref().map(|known| known.keys.len());
         let next = from + LOOKUPS_AT_ONCE;
         let left = (listeners + connections.unwrap_or(0)).saturating_sub(next) as u64;
         let counted = self.counts.map_or(0, |counts| counts.in_use);
         if complete && left > 0 && self.in_use().unwrap_or(0) + left >= counted {
-            self.stage = Stage::All(next);
+            self.stage = Stage::Known(next);
         } else if complete && left == 0 && self.found_all() {
             // They were there when the counters were read, which left room for no other.
             let connected = self.found.as_ref().is_some_and(|found| !found.connections.is_empty());
@@ -159,7 +159,8 @@ impl Reading {
     fn planned(&mut self, plan: Plan, shared: &Shared) {
         self.rows.states = Some(shared.settings.states);
         if self.check {
-            self.planned = Some(std::mem::take(&mut self.kept));
+            let (_, moment) = self.rows.dumped();
+            self.planned = Some((std::mem::take(&mut self.kept), moment));
             self.forget();
             self.plan = Plan::Check;
             self.stage = Stage::Check;
@@ -178,8 +179,9 @@ impl Reading {
     /// Walks the table: nothing less is sure to bring everything.
     pub(super) fn walk(&mut self, shared: &Shared) {
         self.forget();
-        let used = |counts: Option<Counts>| counts.map(|counts| (counts.used, counts.in_use));
-        if self.left_out != StateSet::NONE && used(self.counts_now()) != used(self.counts) {
+        self.planned = None;
+        let small = self.counts.is_some_and(|counts| counts.in_use <= SMALL);
+        if small && self.left_out != StateSet::NONE && !still(self.counts, self.counts_now()) {
             // Counters are files, read one after the other: what moved meanwhile could have hidden a socket.
             self.left_out = StateSet::NONE;
         }
@@ -228,10 +230,9 @@ impl Reading {
 
     /// A walk that was to check a cheap plan has not come to its end: what the plan has brought is sent after all.
     pub(super) fn go_by_the_plan(&mut self) -> bool {
-        let Some(planned) = self.planned.take().filter(|_| self.stage == Stage::Check) else {
-            return false;
-        };
+        let Some((planned, moment)) = self.planned.take() else { return false };
         self.kept = planned;
+        self.rows.requested_then(moment);
         self.memory.known = None;
         self.memory.unconnected = false;
         self.stage = Stage::Send;
@@ -245,8 +246,11 @@ impl Reading {
         let planned = self.planned.take();
         if counts.is_some() && counts == self.counts && opens == self.opens {
             let cookies = |kept: &Kept| self.cookies_of(kept);
-            let planned = planned.as_ref().map(cookies).unwrap_or_default();
-            self.differences = Some(differences(&planned, &cookies(&self.kept)));
+            let planned = planned.map(|(kept, _)| cookies(&kept)).unwrap_or_default();
+            let differences = differences(&planned, &cookies(&self.kept));
+            // Whatever the counters hide, they hide it now.
+            self.memory.kernel_sockets |= differences > 0;
+            self.differences = Some(differences);
         }
     }
 

@@ -49,8 +49,8 @@ pub(crate) struct Reading {
     kept: Kept,
     /// What was found, where that is counted to prove something and remembered for the next poll: the namespace is small.
     found: Option<Found>,
-    /// What a cheap plan brought, while a walk checks it.
-    planned: Option<Kept>,
+    /// What a cheap plan brought, and when it was asked for, while a walk checks it.
+    planned: Option<(Kept, (i64, i64))>,
     /// Cookies that were in the cheap plan or in the walk and not in both.
     differences: Option<u64>,
     wanted: AttrSet,
@@ -68,7 +68,7 @@ pub(crate) struct Reading {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// All that is known, the few listeners and then connections, is looked up from this one on, and kept back.
-    All(usize),
+    Known(usize),
     /// What has no connection is asked for, and kept back.
     Unconnected,
     /// Known connections are looked up from this one on, and kept back.
@@ -153,8 +153,8 @@ impl Reading {
             First::Unconnected => {
                 reading.found = Some(Found::default());
                 reading.plan = Plan::Listeners;
-                let again = reading.knows_all(shared);
-                reading.stage = if again { Stage::All(0) } else { Stage::Unconnected };
+                let again = reading.may_be_all(shared);
+                reading.stage = if again { Stage::Known(0) } else { Stage::Unconnected };
             }
             First::Walk => reading.walk(shared),
         }
@@ -162,7 +162,7 @@ impl Reading {
     }
 
     /// Whether what is known may be everything still.
-    fn knows_all(&self, shared: &Shared) -> bool {
+    fn may_be_all(&self, shared: &Shared) -> bool {
         let Some(counts) = self.counts.filter(|_| !self.bound) else { return false };
         self.memory.may_be_all(counts, self.hidden(shared), self.opens)
     }
@@ -181,7 +181,7 @@ impl Reading {
         self.request.clear();
         match self.stage {
             Stage::Send | Stage::Ended => return None,
-            Stage::All(from) => {
+            Stage::Known(from) => {
                 if from == 0 {
                     self.rows.requested_now();
                 }
@@ -296,6 +296,9 @@ impl Reading {
     /// Nothing more can be asked, for this reason unless there was another before. What a cheap plan has brought is everything,
     /// also if there is no comparing it.
     pub(crate) fn fail(&mut self, why: Incomplete) {
+        if self.is_over() {
+            return;
+        }
         if self.go_by_the_plan() {
             return self.add_up();
         }

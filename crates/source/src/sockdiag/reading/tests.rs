@@ -285,24 +285,54 @@ fn what_a_plan_has_brought_is_sent_though_a_check_fails_between_two_receives() {
     talk.ask();
     talk.reading.fail(Incomplete::Stopped);
     assert!(talk.reading.is_over());
+    // As when a ring that can't be used any more gives up on everything.
+    talk.reading.fail(Incomplete::Stopped);
     let Kit { lanes, layouts, .. } = &mut talk.kit;
     talk.reading.send_rest(&talk.shared, &mut To { lanes, layouts, ship: &Shipped::default() });
     let read = talk.finish();
     assert_eq!((read.report.rows, read.report.completeness), (3, Completeness::Complete));
 }
 
-#[test]
-fn a_check_that_comes_to_its_end_sends_what_was_walked() {
+/// A check in a namespace with a listener and a connection, whose walk brings `walked`.
+fn check(prepare: impl Fn(&mut Reading), walked: &[Vec<u8>]) -> Read {
     let mut talk = Conversation::new(1, 2);
     talk.reading.check();
     talk.all_answer(1);
+    prepare(&mut talk.reading);
     talk.ask();
-    for payload in [listener(), connection(2), connection(3)] {
-        talk.hear(&reply(3, &payload));
+    for payload in walked {
+        talk.hear(&reply(3, payload));
     }
     assert_eq!(talk.hear(&done(3, 0)), Step::Ended);
-    let read = talk.finish();
-    assert_eq!((read.plan, read.report.rows), (Plan::Check, 3));
+    talk.finish()
+}
+
+#[test]
+fn a_check_that_comes_to_its_end_sends_what_was_walked() {
+    let read = check(|_| (), &[listener(), connection(2), connection(3)]);
+    assert_eq!((read.plan, read.report.rows, read.differences), (Plan::Check, 3, None));
+    assert!(
+        !read.memory.kernel_sockets,
+        "without counters nobody knows whether it changed meanwhile"
+    );
+}
+
+#[test]
+fn what_a_check_finds_besides_the_plan_is_counted_and_counters_are_not_believed_again() {
+    let counting = |reading: &mut Reading| {
+        let Look { census, counts, .. } = look_without_bound();
+        reading.opens = census.as_ref().and_then(|census| census.opens().ok());
+        (reading.census, reading.counts) = (census, counts);
+    };
+    // Other tests may open sockets meanwhile, but not every time.
+    let compared = |walked: &[Vec<u8>]| {
+        let reads = (0..1000).map(|_| check(counting, walked));
+        reads.into_iter().find(|read| read.differences.is_some()).unwrap()
+    };
+    let same = compared(&[listener(), connection(2)]);
+    assert_eq!((same.differences, same.memory.kernel_sockets), (Some(0), false));
+    let other = compared(&[listener(), connection(3)]);
+    assert_eq!((other.differences, other.memory.kernel_sockets), (Some(2), true));
 }
 
 #[test]
@@ -323,7 +353,7 @@ fn look_without_bound() -> Look {
     let census = Census::open(std::path::Path::new("/proc")).unwrap();
     let counts = Counts::from(census.sockstat().unwrap());
     // As if a socket for the conversation had been opened since.
-    let counts = Some(Counts { used: counts.used - 1, ..counts });
+    let counts = Some(Counts { used: counts.used.saturating_sub(1), ..counts });
     let (census, left_out) = (Some(census), StateSet::BOUND_INACTIVE);
     Look { census, counts, left_out, ..Conversation::look(0) }
 }
