@@ -143,7 +143,8 @@ impl NetnsFd {
     pub fn open_mount(path: impl AsRef<Path>, id: NetnsId) -> Result<Self, OpenError> {
         let path = path.as_ref();
         match Self::open_at(AT_FDCWD, path, OFlag::O_NOFOLLOW, id) {
-            Err(OpenError::Other(Errno::ELOOP)) => {}
+            // What is left when a mount has gone is a file that nobody may read, which is no reason to ask for more rights.
+            Err(OpenError::Other(Errno::ELOOP) | OpenError::Denied) => {}
             opened => return opened,
         }
         let opened = Self::open(path)?;
@@ -246,12 +247,13 @@ const READ: OFlag =
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
+    use std::fs::{File, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
     use std::thread;
     use std::time::{Duration, Instant};
 
     use nix::sched::unshare;
-    use nix::unistd::mkfifo;
+    use nix::unistd::{Uid, mkfifo, setfsuid};
 
     use super::*;
 
@@ -373,6 +375,24 @@ mod tests {
             Err::<(), _>(VisitError::Enter(Errno::EINVAL))
         );
         assert_eq!(current(), Ok(home.id()));
+    }
+
+    #[test]
+    #[ignore = "needs root; `cargo xtask ci` runs it"]
+    fn what_is_left_of_a_mount_is_not_nsfs_also_to_those_who_may_not_read_it() {
+        let file = temp_path("left");
+        File::create(&file).unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o000)).unwrap();
+        let own = current().unwrap();
+        let path = file.clone();
+        let opened = thread::spawn(move || {
+            // Of this thread alone; it takes CAP_DAC_OVERRIDE with it.
+            setfsuid(Uid::from_raw(65534));
+            assert_eq!(File::open(&path).unwrap_err().raw_os_error(), Some(libc::EACCES));
+            NetnsFd::open_mount(&path, own)
+        });
+        assert_eq!(opened.join().unwrap().unwrap_err(), OpenError::NotNsfs);
+        std::fs::remove_file(&file).unwrap();
     }
 
     #[test]
