@@ -145,9 +145,9 @@ impl Readers {
                 known.is_cheap = done.plan.is_cheap();
             }
             let of_parts = std::mem::replace(&mut known.memory, done.memory);
-            known.memory.sample.add(&of_parts.sample);
+            known.memory.sample.add(of_parts.sample);
         } else {
-            known.memory.sample.add(&done.memory.sample);
+            known.memory.sample.add(done.memory.sample);
         }
     }
 

@@ -22,24 +22,39 @@ impl Sample {
         self.keep(ports());
     }
 
-    /// Adds the sample of another part of the same namespace.
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.pairs.extend(&other.pairs);
+    /// Adds the sample of another part of the same namespace. A smaller part was sampled more densely, and would count for more
+    /// than it is: both are made as sparse as the sparser one.
+    pub(crate) fn add(&mut self, mut other: Self) {
+        while self.stride > 0 && self.stride < other.stride {
+            self.thin();
+        }
+        while other.stride > 0 && other.stride < self.stride {
+            other.thin();
+        }
+        self.stride = self.stride.max(other.stride);
+        self.pairs.append(&mut other.pairs);
+        while self.pairs.len() > MOST_PAIRS {
+            self.thin();
+        }
     }
 
     fn keep(&mut self, pair: (u16, u16)) {
         if self.pairs.len() >= MOST_PAIRS {
-            // Half of them, twice as far apart.
-            let mut keep = false;
-            self.pairs.retain(|_| {
-                keep = !keep;
-                keep
-            });
-            self.stride = self.stride.saturating_mul(2);
+            self.thin();
         }
         self.stride = self.stride.max(FIRST_STRIDE);
         self.skip = self.stride - 1;
         self.pairs.push(pair);
+    }
+
+    /// Keeps half of them, twice as far apart.
+    fn thin(&mut self) {
+        let mut keep = false;
+        self.pairs.retain(|_| {
+            keep = !keep;
+            keep
+        });
+        self.stride = self.stride.saturating_mul(2);
     }
 
     /// At most `count` parts that together are every pair of ports, each pair in exactly one of them: pairs are put in
@@ -168,6 +183,36 @@ mod tests {
         let sizes = sizes(&sample, 4);
         assert_eq!(sizes.iter().sum::<usize>(), 100);
         assert_eq!(sizes.iter().max(), Some(&100));
+    }
+
+    #[test]
+    fn parts_of_different_size_are_cut_evenly_at_the_next_poll_and_stay_so() {
+        // Most ports lie in the upper half: without a sample, the first part is small.
+        let ends = (0..50_000u32).flat_map(|i| {
+            let client = u16::try_from(20_000 + i % 30_000).unwrap();
+            [(client, 443), (443, client), (client, 8443)]
+        });
+        let ends: Vec<(u16, u16)> = ends.collect();
+        let mut sample = Sample::default();
+        for poll in 0..4 {
+            let parts = sample.parts(2);
+            let mut of_parts = parts.iter().map(|part| {
+                let mut sample = Sample::default();
+                let mine = ends.iter().filter(|pair| holds(part, **pair));
+                let size = mine.inspect(|pair| sample.see(|| **pair)).count();
+                (sample, size)
+            });
+            let (mut next, first) = of_parts.next().unwrap();
+            let (other, second) = of_parts.next().unwrap();
+            next.add(other);
+            assert!(next.pairs.len() <= MOST_PAIRS);
+            if poll > 0 {
+                assert!(first.abs_diff(second) < ends.len() / 50, "{poll}: {first} and {second}");
+            } else {
+                assert!(first > 2 * second, "{first} and {second}");
+            }
+            sample = next;
+        }
     }
 
     #[test]
