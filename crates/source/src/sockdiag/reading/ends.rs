@@ -78,34 +78,25 @@ impl Reading {
             if complete && self.found_listeners() < listeners {
                 self.memory.unanswering = self.memory.listeners.take().unwrap_or_default();
             }
-            self.ask_for_all_listeners();
+            // Other listeners than those that are known, or more.
+            self.forget();
+            self.stage = Stage::Unconnected;
         }
-    }
-
-    /// Other listeners than those that are known, or more.
-    fn ask_for_all_listeners(&mut self) {
-        self.forget();
-        self.stage = Stage::Unconnected;
     }
 
     fn after_unconnected(&mut self, shared: &Shared) {
         let hidden = self.hidden(shared);
-        let listeners = self.found.as_ref().map_or(0, |found| found.in_use);
-        let worth = |counts| {
-            let known = self.memory.worth_looking_up(listeners, counts, hidden, self.opens);
-            known.map(|known| known.keys.len())
-        };
-        let known = self.counts.and_then(worth);
         if !hidden && self.proven() {
             self.memory.unconnected = true;
             self.remember_listeners();
-            self.planned(Plan::Listeners, shared);
-        } else {
-            match known {
-                Some(0) => self.after_lookups(0, shared),
-                Some(_) => self.stage = Stage::Lookups(0),
-                None => self.walk(shared),
-            }
+            return self.planned(Plan::Listeners, shared);
+        }
+        let listeners = self.in_use().unwrap_or(0);
+        let worth = |counts| self.memory.worth_looking_up(listeners, counts, hidden, self.opens);
+        match self.counts.and_then(worth) {
+            Some(known) if known.keys.is_empty() => self.after_lookups(0, shared),
+            Some(_) => self.stage = Stage::Lookups(0),
+            None => self.walk(shared),
         }
     }
 
