@@ -78,6 +78,17 @@ impl FakeProc {
         self
     }
 
+    pub(crate) fn stat(&self, pid: u32, content: &str) -> &Self {
+        fs::write(self.root.join(pid.to_string()).join("stat"), content).unwrap();
+        self
+    }
+
+    /// The process enters another namespace.
+    pub(crate) fn enter(&self, pid: u32, namespace: &str) -> &Self {
+        fs::remove_file(self.root.join(pid.to_string()).join("ns/net")).unwrap();
+        self.process(pid, namespace)
+    }
+
     pub(crate) fn docker(&self, pid: u32, digit: char) -> &Self {
         let id = digit.to_string().repeat(64);
         self.cgroup(&pid.to_string(), &format!("0::/system.slice/docker-{id}.scope\n"))

@@ -18,6 +18,7 @@ mod netns;
 mod open;
 mod process;
 mod reconcile;
+mod remembered;
 mod scan;
 mod sockstat;
 mod watch;

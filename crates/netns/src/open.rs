@@ -92,11 +92,9 @@ impl Netns {
 
     fn describe(&self, fd: NetnsFd, origin: &Origin) -> Opened {
         let id = fd.id();
-        let mut found = witness(self.proc_root(), id, self.pids(), self.is_own());
-        // The id can't have become another's: process 1, or we ourselves, are in it all the time.
-        if self.is_default {
-            found.container = None;
-        }
+        // The default's id can't have become another's: process 1, or we ourselves, are in it all the time.
+        let contained = !self.is_default;
+        let found = witness(self.proc_root(), id, self.pids(), self.is_own(), contained);
         let mount = match origin {
             Origin::Mount(path) => Some(path.as_path()),
             Origin::Own | Origin::Process(_) => None,

@@ -1,6 +1,6 @@
 //! One process's directory in /proc, held open so that a reused process id cannot slip in between two reads.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -40,26 +40,35 @@ impl ProcessDir {
     }
 
     pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>, Errno> {
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let file = openat(&self.0, path, flags, Mode::empty())?;
-        let mut content = Vec::new();
-        // Two reads for most: the standard library's way to the end of a file whose size is 0 takes five, and asks for it.
-        let mut buffer = [0; PAGE];
-        loop {
-            match read(&file, &mut buffer) {
-                Ok(0) => return Ok(content),
-                Ok(len) => content.extend(buffer.iter().take(len)),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
+        read_file(self.0.as_fd(), path)
+    }
+
+    fn is_in(&self, id: NetnsId) -> Result<(), Elsewhere> {
+        if self.netns() == Ok(id) { Ok(()) } else { Err(Elsewhere) }
     }
 
     /// Its container, if the process is in namespace `id` after the container was read.
     pub(crate) fn container_in(&self, id: NetnsId) -> Result<Option<Container>, Elsewhere> {
         let container =
             self.read("cgroup").ok().and_then(|content| Container::from_cgroup(&content));
-        if self.netns() == Ok(id) { Ok(container) } else { Err(Elsewhere) }
+        self.is_in(id).map(|()| container)
+    }
+}
+
+/// Reads a small file below a directory of procfs.
+pub(crate) fn read_file(directory: BorrowedFd<'_>, path: &str) -> Result<Vec<u8>, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let file = openat(directory, path, flags, Mode::empty())?;
+    let mut content = Vec::new();
+    // Two reads for most: the standard library's way to the end of a file whose size is 0 takes five, and asks for it.
+    let mut buffer = [0; PAGE];
+    loop {
+        match read(&file, &mut buffer) {
+            Ok(0) => return Ok(content),
+            Ok(len) => content.extend(buffer.iter().take(len)),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
     }
 }
 
@@ -76,7 +85,8 @@ pub(crate) struct Witness {
     pub(crate) container: Option<Container>,
 }
 
-/// Asks processes, and the calling thread if `own`, about namespace `id`. Those that have left it are not heard.
+/// Asks processes, and the calling thread if `own`, about namespace `id`; for a container only if `contained`. Those that have
+/// left the namespace are not heard.
 ///
 /// The answer is certain while the namespace is held; otherwise its inode could belong to another one by now.
 pub(crate) fn witness(
@@ -84,18 +94,24 @@ pub(crate) fn witness(
     id: NetnsId,
     pids: impl Iterator<Item = u32>,
     own: bool,
+    contained: bool,
 ) -> Witness {
     let mut found = Witness::default();
     for pid in pids {
         let Ok(process) = ProcessDir::open(proc_root, pid) else { continue };
-        let Ok(container) = process.container_in(id) else { continue };
+        let container =
+            if contained { process.container_in(id) } else { process.is_in(id).map(|()| None) };
+        let Ok(container) = container else { continue };
         found.pid = found.pid.or(Some(pid));
         found.container = container;
-        if found.container.is_some() {
+        if found.container.is_some() || !contained {
             return found;
         }
     }
-    if own && let Ok(thread) = ProcessDir::own(proc_root) {
+    if own
+        && contained
+        && let Ok(thread) = ProcessDir::own(proc_root)
+    {
         found.container = thread.container_in(id).unwrap_or_default();
     }
     found
@@ -140,8 +156,10 @@ mod tests {
         fake.process(5, "there").docker(5, 'a');
         fake.process(6, "here");
         fake.process(7, "here").docker(7, 'b');
-        let found = witness(fake.root(), here, [4, 5, 6, 7].into_iter(), false);
+        let found = witness(fake.root(), here, [4, 5, 6, 7].into_iter(), false, true);
         assert_eq!(found.pid, Some(6));
         assert_eq!(&*found.container.unwrap().id, "b".repeat(64));
+        let found = witness(fake.root(), here, [4, 5, 7, 6].into_iter(), false, false);
+        assert_eq!((found.pid, found.container), (Some(7), None));
     }
 }

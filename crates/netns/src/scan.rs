@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{Mode, fstatat, stat};
 use sockeye_sys::netns::{NetnsFd, NetnsId, OpenError};
 
-use crate::process::{NS_NET, ProcessDir, witness};
+use crate::process::{NS_NET, ProcessDir, read_file, witness};
+use crate::remembered::{Listed, Remembered, recall};
 use crate::{Netns, Origin, label};
 
 /// Where `ip netns` and Docker mount their namespaces. `/var/run` leads to the same directories.
@@ -41,11 +43,14 @@ impl Default for ScanOptions {
     }
 }
 
-/// Scans again and again. Between scans it holds the directory `/proc` open and remembers what the mounts were.
+/// Scans again and again. Between scans it holds the directory `/proc` open, and remembers what the mounts were and which
+/// processes are kernel threads.
 #[derive(Debug)]
 pub struct Scanner {
     options: Arc<ScanOptions>,
     proc: Option<Dir>,
+    /// The processes of the last scan, in the order of their ids.
+    processes: Vec<Remembered>,
     /// Mounts of network namespaces that the last scan has opened, or one before it: where the same one is still there, a
     /// `stat` tells so.
     mounts: Mounts,
@@ -90,7 +95,7 @@ impl Scanner {
     }
 
     pub(crate) fn shared(options: Arc<ScanOptions>) -> Self {
-        Self { options, proc: None, mounts: Mounts::new() }
+        Self { options, proc: None, processes: Vec::new(), mounts: Mounts::new() }
     }
 
     /// Looks at every process and every mount. The caller must be in its home namespace.
@@ -101,13 +106,13 @@ impl Scanner {
         let mut findings = Findings::default();
         let own = findings.own(&options);
         self.mounts = findings.mounts(&options, &self.mounts);
+        let default = default_netns(&options.proc_root);
         if options.own_only {
             findings.places.retain(|id, _| Some(*id) == own);
-        } else if let Err(errno) = self.processes(&mut findings) {
+        } else if let Err(errno) = self.look_at_processes(&mut findings, default) {
             findings.fail(errno);
             self.proc = None;
         }
-        let default = default_netns(&options.proc_root);
         let namespaces = findings.places.into_iter();
         let namespaces = namespaces.map(|(id, places)| places.into_netns(id, default, &options));
         Scan {
@@ -117,26 +122,43 @@ impl Scanner {
         }
     }
 
-    fn processes(&mut self, findings: &mut Findings) -> Result<(), Errno> {
+    fn look_at_processes(
+        &mut self,
+        findings: &mut Findings,
+        default: Option<DefaultNetns>,
+    ) -> Result<(), Errno> {
         let root = &self.options.proc_root;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let proc = match &mut self.proc {
             Some(proc) => proc,
             closed => closed.insert(Dir::open(root, flags, Mode::empty())?),
         };
-        let mut pids = Vec::new();
+        let mut listing = Vec::with_capacity(self.processes.len());
         for entry in proc.iter() {
             let entry = entry?;
-            let name = entry.file_name().to_str().ok();
-            pids.extend(name.and_then(|name| name.parse::<u32>().ok()));
+            let pid = entry.file_name().to_str().ok().and_then(|name| name.parse().ok());
+            listing.extend(pid.map(|pid| Listed { pid, inode: entry.ino() }));
         }
-        pids.sort_unstable();
+        listing.sort_unstable();
+        self.processes = recall(&self.processes, &listing);
         let mut path = String::new();
-        for pid in pids {
+        for process in &mut self.processes {
+            let pid = process.listed.pid;
+            if let Some(id) = process.kernel_threads_netns() {
+                findings.process(pid, id);
+                continue;
+            }
             path.clear();
             let _ = write!(path, "{pid}/{NS_NET}");
             match fstatat(&*proc, path.as_str(), AtFlags::empty()).map_err(OpenError::from) {
-                Ok(stat) => findings.process(pid, NetnsId::from(&stat)),
+                Ok(stat) => {
+                    let id = NetnsId::from(&stat);
+                    findings.process(pid, id);
+                    if default.is_some_and(|default| default.is(id, false)) {
+                        let stat = || read_file(proc.as_fd(), &format!("{pid}/stat")).ok();
+                        process.found_in_default(id, stat);
+                    }
+                }
                 Err(OpenError::Gone) => match living_thread(root, pid) {
                     Some((tid, id)) => findings.process(tid, id),
                     None => findings.stats.gone += 1,
@@ -302,7 +324,8 @@ impl Places {
         let container = if is_default {
             None
         } else {
-            witness(&options.proc_root, id, self.pids.iter().copied(), self.own).container
+            let pids = self.pids.iter().copied();
+            witness(&options.proc_root, id, pids, self.own, true).container
         };
         let mount = self.mounts.first().map(PathBuf::as_path);
         let name = label::name(id, is_default, mount, container.as_ref());
@@ -324,244 +347,4 @@ fn hides_others(errno: Errno) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use nix::unistd::mkfifo;
-
-    use super::*;
-    use crate::Container;
-    use crate::fake::FakeProc;
-
-    fn scan(options: ScanOptions) -> Scan {
-        Scanner::new(options).scan()
-    }
-
-    fn find(scan: &Scan, id: NetnsId) -> &Netns {
-        scan.namespaces.iter().find(|netns| netns.id == id).unwrap()
-    }
-
-    fn own_id() -> NetnsId {
-        sockeye_sys::netns::current().unwrap()
-    }
-
-    #[test]
-    fn an_entry_that_can_not_be_followed_hides_nothing_but_itself() {
-        let fake = FakeProc::new();
-        fake.real_mount("blue");
-        symlink("loop", fake.mounts().join("loop")).unwrap();
-        let scan = Scanner::new(fake.options()).scan();
-        assert_eq!((scan.incomplete, scan.stats.failed, scan.stats.mounts), (None, 1, 1));
-    }
-
-    #[test]
-    fn a_guessed_default_is_not_the_default_when_it_has_a_name() {
-        let (own, other) = (NetnsId { device: 4, inode: 1 }, NetnsId { device: 4, inode: 2 });
-        assert!(DefaultNetns::Guess(own).is(own, false) && !DefaultNetns::Guess(own).is(own, true));
-        assert!(DefaultNetns::Init(own).is(own, true) && !DefaultNetns::Init(own).is(other, false));
-    }
-
-    #[test]
-    fn processes_are_grouped_by_namespace_and_four_are_kept() {
-        let fake = FakeProc::new();
-        let (host, pod) = (fake.namespace("host"), fake.namespace("pod"));
-        fake.process(1, "host").own("host");
-        for pid in [99, 100, 7, 23, 1000, 8] {
-            fake.process(pid, "pod");
-        }
-        let scan = scan(fake.options());
-        assert_eq!(scan.namespaces.len(), 2);
-        assert_eq!(scan.stats, ScanStats { processes: 7, ..ScanStats::default() });
-        assert_eq!(scan.incomplete, None);
-        let pod = find(&scan, pod);
-        assert_eq!(pod.origins, [7, 8, 23, 99].map(Origin::Process));
-        assert_eq!((pod.pid, pod.processes, pod.is_default), (Some(7), 6, false));
-        assert_eq!(pod.name, pod.id.to_string().into());
-        let host = find(&scan, host);
-        assert_eq!(host.origins, [Origin::Own, Origin::Process(1)]);
-        assert_eq!((&*host.name, host.is_default), ("default", true));
-    }
-
-    #[test]
-    fn namespaces_come_in_the_order_of_their_identity() {
-        let fake = FakeProc::new();
-        fake.own("a");
-        for (pid, name) in [(3, "a"), (2, "b"), (1, "c")] {
-            fake.namespace(name);
-            fake.process(pid, name);
-        }
-        let ids: Vec<_> = scan(fake.options()).namespaces.iter().map(|netns| netns.id).collect();
-        assert_eq!(ids.len(), 3);
-        assert!(ids.is_sorted());
-    }
-
-    #[test]
-    fn a_second_scan_starts_from_nothing() {
-        let fake = FakeProc::new();
-        fake.own("host").process(1, "host").process(5, "pod");
-        let (host, pod) = (fake.namespace("host"), fake.namespace("pod"));
-        let mut scanner = Scanner::new(fake.options());
-        assert_eq!(scanner.scan().namespaces.len(), 2);
-        fake.end(5).process(6, "host");
-        let second = scanner.scan();
-        assert_eq!(second.namespaces.len(), 1);
-        assert_eq!(find(&second, host).processes, 2);
-        assert!(second.namespaces.iter().all(|netns| netns.id != pod));
-    }
-
-    #[test]
-    fn a_namespace_without_a_mount_is_named_by_its_container() {
-        let fake = FakeProc::new();
-        let pod = fake.namespace("pod");
-        fake.own("host").process(7, "pod").docker(7, 'c');
-        fake.namespace("host");
-        let scan = scan(fake.options());
-        assert_eq!(*find(&scan, pod).name, "c".repeat(64));
-        assert_eq!(
-            find(&scan, pod).container,
-            Container::from_cgroup(format!("0::/docker/{}", "c".repeat(64)).as_bytes())
-        );
-    }
-
-    #[test]
-    fn where_process_one_cannot_be_read_our_own_namespace_is_the_default() {
-        let fake = FakeProc::new();
-        let (own, other) = (fake.namespace("own"), fake.namespace("other"));
-        fake.own("own").process(7, "other");
-        let scan = scan(fake.options());
-        assert_eq!((&*find(&scan, own).name, find(&scan, own).is_default), ("default", true));
-        assert_eq!(find(&scan, own).origins, [Origin::Own]);
-        assert!(!find(&scan, other).is_default);
-    }
-
-    #[test]
-    fn where_process_one_is_elsewhere_our_own_namespace_is_not_the_default() {
-        let fake = FakeProc::new();
-        let (own, host) = (fake.namespace("own"), fake.namespace("host"));
-        let id = "d".repeat(64);
-        fake.own("own").cgroup("thread-self", &format!("0::/docker/{id}\n")).process(1, "host");
-        let scan = scan(fake.options());
-        assert_eq!((&*find(&scan, own).name, find(&scan, own).is_default), (id.as_str(), false));
-        assert!(find(&scan, host).is_default);
-    }
-
-    #[test]
-    fn a_mount_that_was_replaced_since_the_last_scan_is_looked_at_again() {
-        let fake = FakeProc::new();
-        fake.namespace("host");
-        fake.own("host").process(1, "host").real_mount("blue").real_mount("red");
-        let mut scanner = Scanner::new(fake.options());
-        let (first, second) = (scanner.scan(), scanner.scan());
-        assert_eq!((first.stats.mounts, &first), (2, &second));
-        fake.unmount("blue").plain_mount("blue").unmount("red");
-        let third = scanner.scan();
-        assert_eq!((third.stats.mounts, third.stats.not_nsfs), (0, 1));
-        fake.unmount("blue").real_mount("blue");
-        assert_eq!(scanner.scan().stats.mounts, 1);
-    }
-
-    #[test]
-    fn own_only_looks_at_no_process_and_drops_foreign_mounts() {
-        let fake = FakeProc::new();
-        let own = fake.namespace("own");
-        fake.own("own").process(1, "own").process(7, "other").real_mount("blue");
-        let scan = scan(ScanOptions { own_only: true, ..fake.options() });
-        assert_eq!(scan.namespaces.len(), 1);
-        let netns = find(&scan, own);
-        assert_eq!(
-            (netns.origins.as_slice(), netns.pid, netns.processes),
-            (&[Origin::Own][..], None, 0)
-        );
-        assert_eq!(scan.stats.processes, 0);
-    }
-
-    #[test]
-    fn a_mount_names_its_namespace_by_the_order_of_directories_then_the_alphabet() {
-        let fake = FakeProc::new();
-        let first = tempfile::tempdir().unwrap();
-        fake.namespace("host");
-        fake.own("host").process(1, "host").real_mount("a");
-        for name in ["red", "blue"] {
-            symlink("/proc/self/ns/net", first.path().join(name)).unwrap();
-        }
-        let mount_dirs = vec![first.path().to_owned(), fake.mounts()];
-        let scan = scan(ScanOptions { mount_dirs, ..fake.options() });
-        let netns = find(&scan, own_id());
-        assert_eq!(&*netns.name, "blue");
-        let paths = [first.path().join("blue"), first.path().join("red"), fake.mounts().join("a")];
-        assert_eq!(netns.origins, paths.map(Origin::Mount));
-        assert_eq!((netns.pid, netns.processes, scan.stats.mounts), (None, 0, 3));
-    }
-
-    #[test]
-    fn a_directory_that_is_configured_twice_counts_once() {
-        let fake = FakeProc::new();
-        let alias = fake.root().join("alias");
-        symlink(fake.mounts(), &alias).unwrap();
-        fake.namespace("host");
-        fake.own("host").real_mount("blue");
-        let mount_dirs = vec![fake.mounts(), alias];
-        let scan = scan(ScanOptions { mount_dirs, ..fake.options() });
-        assert_eq!(find(&scan, own_id()).origins, [Origin::Mount(fake.mounts().join("blue"))]);
-        assert_eq!(scan.stats.mounts, 1);
-    }
-
-    #[test]
-    fn what_is_not_a_network_namespace_is_counted_by_reason() {
-        let fake = FakeProc::new();
-        fake.namespace("host");
-        fake.own("host").process(1, "host").plain_mount("file");
-        fs::create_dir(fake.mounts().join("directory")).unwrap();
-        mkfifo(&fake.mounts().join("fifo"), Mode::S_IRWXU).unwrap();
-        symlink("/dev/null", fake.mounts().join("device")).unwrap();
-        symlink("/proc/self/ns/uts", fake.mounts().join("uts")).unwrap();
-        symlink("/no/such/file", fake.mounts().join("dangling")).unwrap();
-        fs::create_dir(fake.root().join("77")).unwrap();
-        let scan = scan(fake.options());
-        let expected =
-            ScanStats { processes: 1, not_nsfs: 4, other_kind: 1, gone: 2, ..ScanStats::default() };
-        assert_eq!(scan.stats, expected);
-        assert_eq!((scan.namespaces.len(), scan.incomplete), (1, None));
-    }
-
-    #[test]
-    fn a_process_whose_leader_ended_is_found_through_a_thread() {
-        let fake = FakeProc::new();
-        let pod = fake.namespace("pod");
-        fake.namespace("host");
-        fake.own("host").link("40/task/41", &fake.namespace_path("pod"));
-        fs::create_dir_all(fake.root().join("40/task/40/ns")).unwrap();
-        let scan = scan(fake.options());
-        assert_eq!(find(&scan, pod).origins, [Origin::Process(41)]);
-        assert_eq!((scan.stats.processes, scan.stats.gone), (1, 0));
-    }
-
-    #[test]
-    fn missing_directories_are_normal() {
-        let fake = FakeProc::new();
-        fake.namespace("host");
-        fake.own("host").process(1, "host").plain_mount("file");
-        let mount_dirs = vec![fake.mounts().join("missing"), fake.mounts().join("file/below")];
-        let scan = scan(ScanOptions { mount_dirs, ..fake.options() });
-        assert_eq!(scan.stats, ScanStats { processes: 1, ..ScanStats::default() });
-        assert_eq!(scan.incomplete, None);
-    }
-
-    #[test]
-    fn a_scan_without_procfs_says_that_it_is_incomplete() {
-        let fake = FakeProc::new();
-        let proc_root = fake.mounts().join("missing");
-        let scan = scan(ScanOptions { proc_root, ..fake.options() });
-        assert_eq!(scan.incomplete, Some(Errno::ENOENT));
-        assert_eq!((scan.namespaces.len(), scan.stats.failed), (0, 1));
-    }
-
-    #[test]
-    fn a_real_scan_finds_the_own_namespace_with_this_process() {
-        let scan = scan(ScanOptions::default());
-        let own = find(&scan, own_id());
-        assert!(own.origins.contains(&Origin::Own));
-        assert!(own.processes >= 1);
-        assert_eq!(scan.namespaces.iter().filter(|netns| netns.is_default).count(), 1);
-    }
-}
+mod tests;
