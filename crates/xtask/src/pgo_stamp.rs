@@ -81,7 +81,9 @@ fn collect(root: &Path, folder: &Path, code: &mut BTreeMap<String, String>) -> R
         let path = entry?.path();
         if path.is_dir() {
             collect(root, &path, code)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else if path.extension().is_some_and(|extension| extension == "rs")
+            && !path.ends_with("tests.rs")
+        {
             let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
             code.insert(name, sum_of(&fs::read_to_string(&path)?));
         }
@@ -91,9 +93,13 @@ fn collect(root: &Path, folder: &Path, code: &mut BTreeMap<String, String>) -> R
 
 /// A sum of the words of the code before the tests. FNV-1a: the same on every machine, and nobody wants to deceive it.
 fn sum_of(source: &str) -> String {
-    let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or(source);
+    let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or(source);
+    // Those that are in a file of their own are declared at the top.
+    let code = ["", "pub(crate) "].iter().fold(code.to_owned(), |code, visible| {
+        code.replace(&format!("#[cfg(test)]\n{visible}mod tests;"), "")
+    });
     let mut sum = 0xcbf2_9ce4_8422_2325_u64;
-    for word in code_of(code).split_whitespace() {
+    for word in code_of(&code).split_whitespace() {
         for byte in word.bytes().chain([b' ']) {
             sum = (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
@@ -114,8 +120,26 @@ mod tests {
     fn comments_blanks_and_tests_do_not_change_the_sum_and_code_does() {
         let sum = sum_of("fn f() { g(1) }\n");
         assert_eq!(sum_of("// why\nfn f() {\n    g(1)\n}\n\n#[cfg(test)]\nmod tests {}\n"), sum);
+        for declared in ["mod tests;", "pub(crate) mod tests;"] {
+            let text = |number| format!("#[cfg(test)]\n{declared}\n\nfn f() {{ g({number}) }}\n");
+            assert_eq!(sum_of(&text(1)), sum);
+            assert_ne!(sum_of(&text(2)), sum);
+        }
         assert_ne!(sum_of("fn f() { g(2) }\n"), sum);
         assert_eq!(sum.len(), 16);
+    }
+
+    #[test]
+    fn files_of_tests_are_no_hot_files() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("crates/wire");
+        fs::create_dir_all(folder.join("dump")).unwrap();
+        for file in ["dump/mod.rs", "dump/tests.rs", "notes.txt"] {
+            fs::write(folder.join(file), "fn f() {}").unwrap();
+        }
+        let mut code = BTreeMap::new();
+        collect(root.path(), &folder, &mut code).unwrap();
+        assert_eq!(code.into_keys().collect::<Vec<_>>(), ["crates/wire/dump/mod.rs"]);
     }
 
     #[test]

@@ -185,9 +185,11 @@ const MOST_AUTO_READERS: u16 = 4;
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
     use std::time::{Duration, Instant};
+    use std::{fs, thread};
 
+    use nix::sys::stat::Mode;
+    use nix::unistd::{gettid, mkfifo};
     use sockeye_sys::netns::NetnsFd;
     use sockeye_testkit::netns::{Netns as _, TestNetns, require_root};
     use sockeye_testkit::states;
@@ -195,11 +197,15 @@ mod tests {
     use super::*;
     use crate::sockdiag::settings::Settings;
 
+    fn shared() -> Shared {
+        let home = NetnsFd::open("/proc/thread-self/ns/net").unwrap();
+        Shared::new(Settings::of_tests(), home, 1, None)
+    }
+
     /// What a look at the namespace leaves out, and whether it asks for bound sockets, once that is `expected`: the kernel
     /// frees netlink sockets a moment after they were closed.
     fn look_until(netns: &TestNetns, expected: (StateSet, bool)) {
-        let home = NetnsFd::open("/proc/thread-self/ns/net").unwrap();
-        let shared = Shared::new(Settings::of_tests(), home, 1, None);
+        let shared = shared();
         let look = || Look::around(&shared, &Memory::default(), Path::new("/proc"), false).unwrap();
         let until = Instant::now() + Duration::from_secs(10);
         loop {
@@ -231,6 +237,41 @@ mod tests {
         look_until(&netns, (StateSet::BOUND_INACTIVE, true));
         let _bound = bind();
         look_until(&netns, (StateSet::NONE, true));
+    }
+
+    #[test]
+    fn sockets_are_counted_after_what_was_opened_and_what_was_said_of_other_counts_is_forgotten() {
+        let proc = tempfile::tempdir().unwrap();
+        let net = proc.path().join("thread-self/net");
+        fs::create_dir_all(&net).unwrap();
+        let count = |sockets: u32| {
+            let line =
+                format!("sockets: used {sockets}\nTCP: inuse {sockets} orphan 0 tw 0 mem 1\n");
+            fs::write(net.join("sockstat"), line).unwrap();
+        };
+        // Whoever opens it to read waits for somebody who writes.
+        mkfifo(&net.join("snmp"), Mode::S_IRWXU).unwrap();
+        count(3);
+        let (to_test, thread_id) = std::sync::mpsc::channel();
+        let look = thread::scope(|scope| {
+            let looking = scope.spawn(|| {
+                to_test.send(gettid()).unwrap();
+                Look::around(&shared(), &Memory::default(), proc.path(), true).unwrap()
+            });
+            let wchan = format!("/proc/self/task/{}/wchan", thread_id.recv().unwrap());
+            let until = Instant::now() + Duration::from_secs(10);
+            while fs::read_to_string(&wchan).unwrap() != "wait_for_partner" {
+                assert!(Instant::now() < until && !looking.is_finished());
+                thread::sleep(Duration::from_millis(1));
+            }
+            count(4);
+            drop(fs::OpenOptions::new().write(true).open(net.join("snmp")).unwrap());
+            looking.join().unwrap()
+        });
+        assert_eq!(look.counts, Some(Counts { in_use: 4, time_waiters: 0, used: 4 }));
+        assert_eq!((look.left_out, look.bound), (StateSet::NONE, true));
+        // No file to be read at any place, but that is another matter.
+        assert_eq!(look.opens, None);
     }
 
     #[test]

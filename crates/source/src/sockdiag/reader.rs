@@ -487,3 +487,22 @@ impl InNetns for ThisNetns {
 
 /// What the kernel begins with.
 const DEFAULT_LOCAL_PORTS: (u16, u16) = (32768, 60999);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Errand {
+        /// To read this namespace for nobody.
+        pub(crate) fn of_tests(netns: Netns) -> Self {
+            let stop = Stop::default();
+            Self {
+                netns: Arc::new(netns),
+                outlet: Outlet::new(vec![Vec::new()], stop.clone()),
+                stop,
+                done: crossbeam_channel::unbounded().0,
+                leads: true,
+            }
+        }
+    }
+}

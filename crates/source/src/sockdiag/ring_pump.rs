@@ -276,3 +276,28 @@ const MOST_KEPT: u64 = 4096;
 const LONG: Duration = Duration::from_millis(50);
 const LONGEST_QUIET: Duration = Duration::from_secs(1);
 const NO_MEMORY: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use sockeye_netns::{ScanOptions, Scanner};
+    use sockeye_pipeline::Completeness;
+
+    use super::*;
+    use crate::sockdiag::kit::Kit;
+    use crate::sockdiag::reading::tests;
+
+    #[test]
+    fn a_ring_that_gives_up_in_a_check_sends_what_the_plan_has_brought() {
+        let tests::Conversation { shared, mut kit, reading } = tests::Conversation::in_a_check();
+        let options = ScanOptions { own_only: true, ..ScanOptions::default() };
+        let errand = Errand::of_tests(Scanner::new(options).scan().namespaces.remove(0));
+        let mut ring = Ring::new(4, 4, shared.settings.packet_bytes).unwrap();
+        let Kit { lanes, layouts, .. } = &mut kit;
+        let mut pump = Pump::new(&shared, &mut ring, lanes, layouts, 4);
+        pump.open(reading, DiagSocket::open(RECEIVE_TIMEOUT).unwrap(), errand);
+        let mut over = pump.give_up(Incomplete::Stopped);
+        assert!(pump.is_idle());
+        let read = over.remove(0).0.finish();
+        assert_eq!((read.report.rows, read.report.completeness), (3, Completeness::Complete));
+    }
+}

@@ -5,7 +5,7 @@
 
 mod ends;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::Instant;
 

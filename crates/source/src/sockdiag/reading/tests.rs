@@ -30,10 +30,10 @@ impl Ship for Shipped {
 }
 
 /// A namespace with a listener, whose cookie is 1, and connections, whose cookies follow.
-struct Conversation {
-    shared: Shared,
-    kit: Kit,
-    reading: Reading,
+pub(crate) struct Conversation {
+    pub(crate) shared: Shared,
+    pub(crate) kit: Kit,
+    pub(crate) reading: Reading,
 }
 
 fn listener() -> Vec<u8> {
@@ -100,6 +100,15 @@ impl Conversation {
         let kit = shared.kits.lease();
         let (reading, _) = Reading::new(&shared, rows, look, None, memory, Vec::new());
         Self { shared, kit, reading }
+    }
+
+    /// In the middle of a check. The plan has brought a listener and two connections.
+    pub(crate) fn in_a_check() -> Self {
+        let mut talk = Self::new(2, 3);
+        talk.reading.check();
+        talk.all_answer(2);
+        talk.ask();
+        talk
     }
 
     fn ask(&mut self) -> Option<Vec<u8>> {
@@ -279,10 +288,7 @@ fn a_check_that_does_not_come_to_its_end_sends_what_the_plan_has_brought() {
 
 #[test]
 fn what_a_plan_has_brought_is_sent_though_a_check_fails_between_two_receives() {
-    let mut talk = Conversation::new(2, 3);
-    talk.reading.check();
-    talk.all_answer(2);
-    talk.ask();
+    let mut talk = Conversation::in_a_check();
     talk.reading.fail(Incomplete::Stopped);
     assert!(talk.reading.is_over());
     // As when a ring that can't be used any more gives up on everything.
