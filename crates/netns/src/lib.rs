@@ -1,6 +1,6 @@
 //! Which network namespaces exist: /proc scan, bind mounts, inotify, identity and labels.
 //!
-//! A [`Scanner`] derives the whole set from nothing before each poll, and [`reconcile`] compares it with what is known.
+//! A [`Scanner`] derives the whole set anew before each poll, and [`reconcile`] compares it with what is known.
 //! A [`Watcher`] tells when to look earlier. A reader opens a namespace with [`Netns::open`] right before it dumps and
 //! drops the descriptor at once: nothing in this crate keeps a namespace alive after a call returns.
 //!

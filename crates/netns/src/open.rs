@@ -5,7 +5,7 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use sockeye_sys::netns::{NetnsFd, OpenError};
 
-use crate::process::{ProcessDir, witness};
+use crate::process::{ProcessDir, Witness, first_in, witness};
 use crate::{Container, Netns, Origin, label};
 
 /// An open namespace and what it is called.
@@ -92,9 +92,13 @@ impl Netns {
 
     fn describe(&self, fd: NetnsFd, origin: &Origin) -> Opened {
         let id = fd.id();
-        // The default's id can't have become another's: process 1, or we ourselves, are in it all the time.
-        let contained = !self.is_default;
-        let found = witness(self.proc_root(), id, self.pids(), self.is_own(), contained);
+        // The host's own namespace is nobody's container, and its id can't have become another's: process 1, or we ourselves, are
+        // in it all the time.
+        let found = if self.is_default {
+            Witness { pid: first_in(self.proc_root(), id, self.pids()), container: None }
+        } else {
+            witness(self.proc_root(), id, self.pids(), self.is_own())
+        };
         let mount = match origin {
             Origin::Mount(path) => Some(path.as_path()),
             Origin::Own | Origin::Process(_) => None,
@@ -139,6 +143,19 @@ mod tests {
         assert_eq!(opened.fd.id(), sockeye_sys::netns::current().unwrap());
         assert_eq!(opened.name, own.name);
         assert!(own.alive());
+    }
+
+    #[test]
+    fn the_hosts_own_namespace_is_nobodys_container() {
+        let fake = FakeProc::new();
+        // Process 1 can't be looked at, and we are in a container.
+        fake.link("thread-self", std::path::Path::new("/proc/self/ns/net"));
+        fake.cgroup("thread-self", &format!("0::/docker/{}\n", "d".repeat(64)));
+        let without = only(scan(fake.options())).open().unwrap();
+        assert_eq!((&*without.name, without.pid, without.container), ("default", None, None));
+        fake.real_process(20).docker(20, 'd').real_process(21);
+        let with = only(scan(fake.options())).open().unwrap();
+        assert_eq!((&*with.name, with.pid, with.container), ("default", Some(20), None));
     }
 
     #[test]

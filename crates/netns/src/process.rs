@@ -85,8 +85,7 @@ pub(crate) struct Witness {
     pub(crate) container: Option<Container>,
 }
 
-/// Asks processes, and the calling thread if `own`, about namespace `id`; for a container only if `contained`. Those that have
-/// left the namespace are not heard.
+/// Asks processes, and the calling thread if `own`, about namespace `id`. Those that have left it are not heard.
 ///
 /// The answer is certain while the namespace is held; otherwise its inode could belong to another one by now.
 pub(crate) fn witness(
@@ -94,27 +93,31 @@ pub(crate) fn witness(
     id: NetnsId,
     pids: impl Iterator<Item = u32>,
     own: bool,
-    contained: bool,
 ) -> Witness {
     let mut found = Witness::default();
     for pid in pids {
         let Ok(process) = ProcessDir::open(proc_root, pid) else { continue };
-        let container =
-            if contained { process.container_in(id) } else { process.is_in(id).map(|()| None) };
-        let Ok(container) = container else { continue };
+        let Ok(container) = process.container_in(id) else { continue };
         found.pid = found.pid.or(Some(pid));
         found.container = container;
-        if found.container.is_some() || !contained {
+        if found.container.is_some() {
             return found;
         }
     }
-    if own
-        && contained
-        && let Ok(thread) = ProcessDir::own(proc_root)
-    {
+    if own && let Ok(thread) = ProcessDir::own(proc_root) {
         found.container = thread.container_in(id).unwrap_or_default();
     }
     found
+}
+
+/// The first of the processes that is in namespace `id`, as [`witness`] would tell, without a look at containers.
+pub(crate) fn first_in(
+    proc_root: &Path,
+    id: NetnsId,
+    mut pids: impl Iterator<Item = u32>,
+) -> Option<u32> {
+    let is_in = |process: ProcessDir| process.is_in(id).is_ok();
+    pids.find(|pid| ProcessDir::open(proc_root, *pid).is_ok_and(is_in))
 }
 
 const PAGE: usize = 4096;
@@ -156,10 +159,10 @@ mod tests {
         fake.process(5, "there").docker(5, 'a');
         fake.process(6, "here");
         fake.process(7, "here").docker(7, 'b');
-        let found = witness(fake.root(), here, [4, 5, 6, 7].into_iter(), false, true);
+        let found = witness(fake.root(), here, [4, 5, 6, 7].into_iter(), false);
         assert_eq!(found.pid, Some(6));
         assert_eq!(&*found.container.unwrap().id, "b".repeat(64));
-        let found = witness(fake.root(), here, [4, 5, 7, 6].into_iter(), false, false);
-        assert_eq!((found.pid, found.container), (Some(7), None));
+        assert_eq!(first_in(fake.root(), here, [4, 5, 6, 7].into_iter()), Some(6));
+        assert_eq!(first_in(fake.root(), here, [4, 5].into_iter()), None);
     }
 }

@@ -1,4 +1,5 @@
-//! One scan: every network namespace that a process or a bind mount leads to, derived from nothing.
+//! One scan: every network namespace that a process or a bind mount leads to, derived from nothing but which processes are kernel
+//! threads.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
@@ -72,7 +73,7 @@ pub struct Scan {
 /// Counts of one scan.
 #[derive(Copy, Clone, Default, PartialEq, Eq, Debug)]
 pub struct ScanStats {
-    /// Processes whose namespace was read.
+    /// Processes whose namespace was read, and kernel threads whose namespace is known.
     pub processes: u64,
     /// Bind mounts of network namespaces.
     pub mounts: u64,
@@ -98,7 +99,7 @@ impl Scanner {
         Self { options, proc: None, processes: Vec::new(), mounts: Mounts::new() }
     }
 
-    /// Looks at every process and every mount. The caller must be in its home namespace.
+    /// Looks at every process that may have moved, and at every mount. The caller must be in its home namespace.
     ///
     /// Never fails as a whole: what could not be read is counted, and [`Scan::incomplete`] says if it mattered.
     pub fn scan(&mut self) -> Scan {
@@ -155,6 +156,7 @@ impl Scanner {
                     let id = NetnsId::from(&stat);
                     findings.process(pid, id);
                     if default.is_some_and(|default| default.is(id, false)) {
+                        // If another process has the id by now, the next listing shows another inode.
                         let stat = || read_file(proc.as_fd(), &format!("{pid}/stat")).ok();
                         process.found_in_default(id, stat);
                     }
@@ -324,8 +326,7 @@ impl Places {
         let container = if is_default {
             None
         } else {
-            let pids = self.pids.iter().copied();
-            witness(&options.proc_root, id, pids, self.own, true).container
+            witness(&options.proc_root, id, self.pids.iter().copied(), self.own).container
         };
         let mount = self.mounts.first().map(PathBuf::as_path);
         let name = label::name(id, is_default, mount, container.as_ref());

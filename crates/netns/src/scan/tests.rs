@@ -1,5 +1,6 @@
 //! Scans of a directory that looks like procfs, and of the real one.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 
 use nix::unistd::mkfifo;
@@ -7,6 +8,7 @@ use nix::unistd::mkfifo;
 use super::*;
 use crate::Container;
 use crate::fake::FakeProc;
+use crate::remembered;
 
 fn scan(options: ScanOptions) -> Scan {
     Scanner::new(options).scan()
@@ -74,43 +76,63 @@ fn namespaces_come_in_the_order_of_their_identity() {
 fn kernel_threads_are_counted_by_later_scans_and_not_looked_at() {
     let fake = FakeProc::new();
     let (host, pod) = (fake.namespace("host"), fake.namespace("pod"));
-    fake.own("host").process(1, "host");
-    fake.process(7, "host").stat(7, "7 (kworker/0:1) I 2 0 0 0 -1 69238880 0 0");
-    fake.process(8, "host").stat(8, "8 (sh) S 1 8 8 0 -1 4194560 0 0");
+    let kworker =
+        remembered::tests::stat("kworker/0:1", 2, remembered::tests::KWORKER, 0x7fff_ffff);
+    fake.own("host").process(1, "host").process(7, "host").stat(7, &kworker);
+    fake.process(8, "host").stat(8, &remembered::tests::stat("sh", 1, 0, 0));
+    // No kernel thread is in any other namespace.
+    fake.process(10, "pod").stat(10, &kworker);
     let mut scanner = Scanner::new(fake.options());
     let (first, second) = (scanner.scan(), scanner.scan());
-    assert_eq!((first.stats.processes, &first), (3, &second));
+    assert_eq!((first.stats.processes, &first), (4, &second));
     // Where they lead is not looked at any more; where others do is.
-    fake.enter(7, "pod").enter(8, "pod");
+    fake.enter(7, "pod").enter(8, "pod").enter(10, "host");
     let third = scanner.scan();
-    assert_eq!((find(&third, host).processes, find(&third, pod).pid), (2, Some(8)));
+    assert_eq!(find(&third, host).pids().collect::<Vec<_>>(), [1, 7, 10]);
+    assert_eq!(find(&third, pod).pids().collect::<Vec<_>>(), [8]);
     // Another process has the id.
     fake.process(9, "pod").rename(7, 70).rename(9, 7).end(70);
     let fourth = scanner.scan();
-    assert_eq!((find(&fourth, host).processes, find(&fourth, pod).processes), (1, 2));
-    assert_eq!(fourth.stats, ScanStats { processes: 3, ..ScanStats::default() });
+    assert_eq!(find(&fourth, host).pids().collect::<Vec<_>>(), [1, 10]);
+    assert_eq!(find(&fourth, pod).pids().collect::<Vec<_>>(), [7, 8]);
+    assert_eq!(fourth.stats, ScanStats { processes: 4, ..ScanStats::default() });
+}
+
+/// The children of `kthreadd`; none where process 2 is another one, as in a process namespace of its own.
+fn kernel_threads() -> BTreeSet<u32> {
+    let status = |pid: u32| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    if !status(2).starts_with("Name:\tkthreadd\n") {
+        return BTreeSet::new();
+    }
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| status(*pid).contains("\nPPid:\t2\n")).collect()
 }
 
 #[test]
 #[ignore = "needs root; `cargo xtask ci` runs it"]
 fn of_real_processes_kernel_threads_alone_are_remembered_as_such() {
     let mut scanner = Scanner::new(ScanOptions::default());
+    let before = kernel_threads();
     let scans = [scanner.scan(), scanner.scan(), scanner.scan()];
+    let after = kernel_threads();
     assert!(scans.iter().all(|scan| scan.incomplete.is_none()));
-    let threads: Vec<u32> = scanner
+    let remembered: BTreeSet<u32> = scanner
         .processes
         .iter()
         .filter(|process| process.kernel_threads_netns().is_some())
         .map(|process| process.listed.pid)
         .collect();
-    // They have no program. `kthreadd` itself is not its own child.
-    let programs = |pid: &u32| fs::read_link(format!("/proc/{pid}/exe"));
-    assert!(threads.iter().all(|pid| programs(pid).is_err()), "{threads:?}");
-    let children = fs::read_to_string("/proc/2/task/2/children").unwrap();
-    let children: Vec<u32> = children.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
-    let missed = children.iter().filter(|pid| !threads.contains(pid)).count();
-    // Some may have been born since.
-    assert!(threads.len() > 10 && missed < 10, "{threads:?} {children:?}");
+    // Some may have come or gone meanwhile.
+    let (all, any) = (&before & &after, &before | &after);
+    assert!(remembered.is_subset(&any), "{remembered:?} {any:?}");
+    // Those that handle a signal are looked at like any process.
+    let signals = |pid: &u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        !status.contains("\nSigIgn:\tffffffffffffffff\n")
+    };
+    let missed: Vec<_> = all.difference(&remembered).filter(|pid| !signals(pid)).collect();
+    assert_eq!(missed, [&0; 0], "{remembered:?}");
 }
 
 #[test]
