@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use sockeye_record::{CutReason, Envelope};
 
@@ -67,11 +68,17 @@ impl Outlet {
         let queues = || self.lanes.get(lane).into_iter().flatten();
         let ready: Vec<bool> =
             queues().map(|queue| queue.has_room(envelope.bytes().len())).collect();
+        let waits = queues().any(Queue::holds_envelopes);
         for first in [true, false] {
             for (queue, _) in queues().zip(&ready).filter(|(_, ready)| **ready == first) {
                 // The queue's ledger has the reason.
                 let _ = queue.offer(Arc::clone(&envelope), &self.stop);
             }
+        }
+        // The thread of a sink that is not behind has been woken, and may wait for this very processor. A time slice later there
+        // would be some more megabytes of envelopes.
+        if waits {
+            thread::yield_now();
         }
     }
 

@@ -180,6 +180,11 @@ impl Queue {
         self.lock().gone.is_some()
     }
 
+    /// Whether there is something that the sink has not taken yet.
+    pub(crate) fn holds_envelopes(&self) -> bool {
+        !self.lock().items.is_empty()
+    }
+
     /// Half of its bytes are taken: time to stop asking the kernel.
     pub fn above_high_water(&self) -> bool {
         self.lock().pending_bytes > self.0.limits.bytes / 2

@@ -6,6 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kit::{BYTES, PATIENCE, ROWS, SOON, close, deliver, envelope, queue, serve, wait};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 use sockeye_pipeline::{DropReason, Outlet, PollGate, Queue, Stop, Take, WhenFull};
 
 fn outlet(lanes: &[&[&Queue]]) -> Outlet {
@@ -130,4 +132,26 @@ fn a_sink_with_room_gets_its_envelope_while_one_named_before_it_is_waited_for() 
         assert!(queue.ledger().balances() && queue.ledger().dropped_rows() == 0);
     }
     assert_eq!((full.ledger().delivered, ready.ledger().delivered), (2 * ROWS, ROWS));
+}
+
+#[test]
+fn a_sink_that_is_not_behind_gets_the_only_processor_before_envelopes_pile_up() {
+    // Threads that are started from here on share it.
+    let mut only_one = CpuSet::new();
+    let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
+    let first = (0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu).unwrap()).unwrap();
+    only_one.set(first).unwrap();
+    sched_setaffinity(Pid::from_raw(0), &only_one).unwrap();
+    let envelopes = 2000;
+    let queue = queue(envelopes, WhenFull::Wait);
+    let outlet = outlet(&[&[&queue]]);
+    let thread = serve(&queue, deliver);
+    for envelope in std::iter::repeat_with(envelope).take(envelopes) {
+        outlet.send(0, envelope);
+    }
+    let ledger = close(&queue, thread, PATIENCE);
+    assert_eq!(ledger.delivered, envelopes as u64 * ROWS);
+    let most = queue.snapshot().figures.most_pending_bytes / BYTES;
+    // A time slice has hundreds.
+    assert!(most < 60, "{most} envelopes were waiting");
 }
