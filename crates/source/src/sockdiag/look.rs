@@ -185,11 +185,15 @@ const MOST_AUTO_READERS: u16 = 4;
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::os::unix::fs::OpenOptionsExt as _;
+    use std::thread;
     use std::time::{Duration, Instant};
-    use std::{fs, thread};
 
+    use nix::libc::O_NONBLOCK;
+    use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
     use nix::sys::stat::Mode;
-    use nix::unistd::{gettid, mkfifo};
+    use nix::unistd::mkfifo;
     use sockeye_sys::netns::NetnsFd;
     use sockeye_testkit::netns::{Netns as _, TestNetns, require_root};
     use sockeye_testkit::states;
@@ -249,28 +253,31 @@ mod tests {
                 format!("sockets: used {sockets}\nTCP: inuse {sockets} orphan 0 tw 0 mem 1\n");
             fs::write(net.join("sockstat"), line).unwrap();
         };
-        // Whoever opens it to read waits for somebody who writes.
-        mkfifo(&net.join("snmp"), Mode::S_IRWXU).unwrap();
         count(3);
-        let (to_test, thread_id) = std::sync::mpsc::channel();
-        let look = thread::scope(|scope| {
-            let looking = scope.spawn(|| {
-                to_test.send(gettid()).unwrap();
-                Look::around(&shared(), &Memory::default(), proc.path(), true).unwrap()
-            });
-            let wchan = format!("/proc/self/task/{}/wchan", thread_id.recv().unwrap());
+        // Whoever opens it to read waits for somebody who writes. It can't be read at an offset: what was opened is not known.
+        mkfifo(&net.join("snmp"), Mode::S_IRWXU).unwrap();
+        let reads = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+        reads.add_watch(&net.join("sockstat"), AddWatchFlags::IN_ACCESS).unwrap();
+        let (look, was_counted) = thread::scope(|scope| {
+            let around = || Look::around(&shared(), &Memory::default(), proc.path(), true).unwrap();
+            let looking = scope.spawn(around);
             let until = Instant::now() + Duration::from_secs(10);
-            while fs::read_to_string(&wchan).unwrap() != "wait_for_partner" {
-                assert!(Instant::now() < until && !looking.is_finished());
-                thread::sleep(Duration::from_millis(1));
-            }
+            let later = |done: &dyn Fn() -> bool| {
+                while !done() && Instant::now() < until && !looking.is_finished() {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            };
+            later(&|| reads.read_events().is_ok());
+            let was_counted = !looking.is_finished();
             count(4);
-            drop(fs::OpenOptions::new().write(true).open(net.join("snmp")).unwrap());
-            looking.join().unwrap()
+            let writer =
+                || OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(net.join("snmp"));
+            later(&|| writer().is_ok());
+            (looking.join().unwrap(), was_counted)
         });
+        assert!(was_counted);
         assert_eq!(look.counts, Some(Counts { in_use: 4, time_waiters: 0, used: 4 }));
         assert_eq!((look.left_out, look.bound), (StateSet::NONE, true));
-        // No file to be read at any place, but that is another matter.
         assert_eq!(look.opens, None);
     }
 

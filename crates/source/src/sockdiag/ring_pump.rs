@@ -295,9 +295,11 @@ mod tests {
         let Kit { lanes, layouts, .. } = &mut kit;
         let mut pump = Pump::new(&shared, &mut ring, lanes, layouts, 4);
         pump.open(reading, DiagSocket::open(RECEIVE_TIMEOUT).unwrap(), errand);
-        let mut over = pump.give_up(Incomplete::Stopped);
+        let over = pump.give_up(Incomplete::Stopped);
         assert!(pump.is_idle());
-        let read = over.remove(0).0.finish();
-        assert_eq!((read.report.rows, read.report.completeness), (3, Completeness::Complete));
+        let [(reading, errand)] = <[_; 1]>::try_from(over).ok().unwrap();
+        let report = reading.finish().report;
+        assert_eq!((report.rows, report.completeness), (3, Completeness::Complete));
+        assert_eq!(errand.outlet.sent().rows, 3);
     }
 }

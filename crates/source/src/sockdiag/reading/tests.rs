@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use nix::libc::ENOENT;
 use sockeye_netns::NetnsId;
 use sockeye_pipeline::Completeness;
-use sockeye_record::Envelope;
+use sockeye_record::{Envelope, Limits};
 use sockeye_sys::Received;
 use sockeye_sys::netns::NetnsFd;
 use sockeye_testkit::scripted::{inet_diag, message};
@@ -88,7 +88,10 @@ impl Conversation {
     /// With a count of the connections that had been opened when these were known.
     fn counted(look: Look, known: u64, opens: Option<u64>) -> Self {
         let home = NetnsFd::open("/proc/thread-self/ns/net").unwrap();
-        let shared = Shared::new(Settings::of_tests(), home, 1, None);
+        // Each row is an envelope, so that whoever looks sees what was sent.
+        let limits = Limits { rows: 1, bytes: 1 << 20 };
+        let settings = Settings { limits, ..Settings::of_tests() };
+        let shared = Shared::new(settings, home, 1, None);
         let keys = (2..2 + known).map(|cookie| SocketKey::of(&connection(cookie)).unwrap());
         let memory = Memory {
             known: Known::new(opens, keys.collect(), &shared.budget),
