@@ -95,9 +95,14 @@ fn collect(root: &Path, folder: &Path, code: &mut BTreeMap<String, String>) -> R
 fn sum_of(source: &str) -> String {
     let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or(source);
     // Those that are in a file of their own are declared at the top.
-    let code = ["", "pub(crate) "].iter().fold(code.to_owned(), |code, visible| {
-        code.replace(&format!("#[cfg(test)]\n{visible}mod tests;"), "")
-    });
+    let mut lines = code.lines().peekable();
+    let mut code = String::new();
+    while let Some(line) = lines.next() {
+        if line != "#[cfg(test)]" || lines.next_if(|next| next.ends_with("mod tests;")).is_none() {
+            code.push_str(line);
+            code.push('\n');
+        }
+    }
     let mut sum = 0xcbf2_9ce4_8422_2325_u64;
     for word in code_of(&code).split_whitespace() {
         for byte in word.bytes().chain([b' ']) {
@@ -120,7 +125,7 @@ mod tests {
     fn comments_blanks_and_tests_do_not_change_the_sum_and_code_does() {
         let sum = sum_of("fn f() { g(1) }\n");
         assert_eq!(sum_of("// why\nfn f() {\n    g(1)\n}\n\n#[cfg(test)]\nmod tests {}\n"), sum);
-        for declared in ["mod tests;", "pub(crate) mod tests;"] {
+        for declared in ["mod tests;", "pub(crate) mod tests;", "pub(super) mod tests;"] {
             let text = |number| format!("#[cfg(test)]\n{declared}\n\nfn f() {{ g({number}) }}\n");
             assert_eq!(sum_of(&text(1)), sum);
             assert_ne!(sum_of(&text(2)), sum);
