@@ -36,10 +36,12 @@ impl Crowd {
         let matching = sockets / 100;
         let mut loads = Vec::new();
         let mut sum = 0;
-        for (connections, port) in shares(sockets) {
+        for ((connections, port), place) in shares(sockets).into_iter().zip(1..) {
             let options = LoadOptions {
                 netns: Some(netns.path()),
                 connections,
+                // Of a million sockets, port 443 is the share of two.
+                listen: vec![[127, 0, 0, place].into()],
                 ports: vec![port],
                 bytes: 100..=20_000,
                 binary: Some(programs.load.clone()),

@@ -76,7 +76,7 @@ impl Programs {
     /// # Errors
     /// One is missing.
     pub(crate) fn built(root: &Path) -> Result<Self> {
-        let folder = root.join("target/release");
+        let folder = cargo::release_programs()?;
         let program = |name: &str| {
             let path = folder.join(name);
             ensure!(path.is_file(), "no {}", path.display());

@@ -38,6 +38,15 @@ pub(crate) fn programs() -> Result<PathBuf> {
     Ok(own.parent().context("a program has a folder")?.to_owned())
 }
 
+/// The folder of those that it builds with `--release`, wherever its target directory is.
+///
+/// # Errors
+/// As of [`programs`].
+pub(crate) fn release_programs() -> Result<PathBuf> {
+    let programs = programs()?;
+    Ok(programs.parent().context("cargo's folder of programs has one")?.join("release"))
+}
+
 /// Where a program is, in `PATH` or where the system keeps those of administrators.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     env::split_paths(&path()).map(|folder| folder.join(program)).find(|path| path.is_file())

@@ -82,7 +82,7 @@ fn instructions_of_a_row(root: &Path, case: &str) -> Result<u64> {
 fn callgrind(root: &Path, case: &str, rounds: u64) -> Result<(u64, u64)> {
     let mut command = cargo::command(root, "valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
-    command.arg(root.join(PROGRAM)).args([case, &rounds.to_string()]);
+    command.arg(cargo::release_programs()?.join(PROGRAM)).args([case, &rounds.to_string()]);
     // The C library chooses its memcpy by the processor; this leaves one that all have.
     command.env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2,-ERMS,-FSRM:glibc.cpu.x86_rep_movsb_threshold=1048576");
     let output = command.output().context("running valgrind")?;
@@ -99,7 +99,8 @@ fn collected(stderr: &str) -> Option<u64> {
 }
 
 fn program(root: &Path, arguments: &[&str]) -> Result<String> {
-    let output = cargo::command(root, root.join(PROGRAM)).args(arguments).output()?;
+    let output =
+        cargo::command(root, cargo::release_programs()?.join(PROGRAM)).args(arguments).output()?;
     ensure!(output.status.success(), "{PROGRAM}: {}", output.status);
     String::from_utf8(output.stdout).context(PROGRAM)
 }
@@ -109,7 +110,7 @@ fn rustc(root: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-const PROGRAM: &str = "target/release/sockeye-instructions";
+const PROGRAM: &str = "sockeye-instructions";
 const FILE: &str = "benches/instructions.toml";
 const FEW: u64 = 10;
 const MANY: u64 = 210;
