@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::bench_cases::{Bench, JSONL, PROTO};
 use crate::bench_child::{Peak, run, until_first_byte, watch};
@@ -20,6 +20,8 @@ impl Bench<'_> {
         let mut runs = Vec::new();
         for _ in 0..self.effort.rounds {
             let output = Command::new(&self.programs.rows).output().context("sockeye-rows")?;
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "sockeye-rows: {}: {complaint}", output.status);
             let text = String::from_utf8(output.stdout).context("sockeye-rows")?;
             let cost = |line: &str| row_cost(line).with_context(|| line.to_owned());
             runs.push(text.lines().map(cost).collect::<Result<Vec<_>>>()?);
