@@ -75,14 +75,8 @@ impl Bench<'_> {
         let what = "1,000 namespaces, threads";
         self.add("8", what, &threads, "", Some(Target::AtMost(64.0)), String::new());
         let what = "1,000 namespaces, resident memory at its peak";
-        self.add(
-            "8",
-            what,
-            &Sample(vec![mib(peak)]),
-            " MiB",
-            Some(Target::AtMost(32.0)),
-            String::new(),
-        );
+        let memory = Sample(vec![mib(peak)]);
+        self.add("8", what, &memory, " MiB", Some(Target::AtMost(32.0)), String::new());
         Ok(())
     }
 
