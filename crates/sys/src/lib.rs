@@ -1,13 +1,12 @@
 //! System calls: enter a network namespace, open a diag socket, hear of closed sockets, serve many through a ring, pin
-//! threads, read clocks and limits. The only unsafe code.
-//! System calls: enter a network namespace, open a diag socket, serve many through a ring, pin threads, read clocks and
-//! limits, give up privileges. The only unsafe code.
+//! threads, read clocks and limits, give up privileges and memory. The only unsafe code.
 
 #![allow(unsafe_code, reason = "this is the crate that may")]
 
 pub mod affinity;
 pub mod capabilities;
 pub mod clock;
+pub mod code;
 mod datagram;
 pub mod diag_socket;
 pub mod event_socket;

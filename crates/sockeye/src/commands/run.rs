@@ -11,7 +11,7 @@ use sockeye_source::sockdiag::{Counters, Settings};
 use sockeye_telemetry::endpoint::{Bound, Endpoint, Limits};
 use sockeye_telemetry::logging::{self, Log};
 use sockeye_wire::AttrSet;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::last_words::LastWords;
 use crate::cli::RunArgs;
@@ -111,6 +111,10 @@ pub(crate) fn run(arguments: &RunArgs, invocation: &Invocation) -> Result<Status
             between.look(&wired.sinks, &observer, &stop)
         }),
     };
+    // What reads options and opens destinations is not used again for long.
+    if let Err(error) = sockeye_sys::code::let_go() {
+        debug!(%error, "the code of the start stays resident");
+    }
     let mut last_words = LastWords::new(lines.is_plain(), wired.closed, wired.track);
     let summary = collect(collection, &stop, |event| {
         observer.event(&event);
