@@ -46,7 +46,7 @@ impl Census {
     /// [`SockStatError::Read`] or [`SockStatError::Malformed`].
     pub fn sockstat(&self) -> Result<SockStat, SockStatError> {
         let (mut v4, mut v6) = ([0; SMALL_FILE_BYTES], [0; SMALL_FILE_BYTES]);
-        // In this order: what leaves the second file meanwhile may be a mini-socket, which the first one counts.
+        // In this order: what `sockstat6` does not count any more by then may be a mini-socket, which `sockstat` counts for both.
         let sockstat6 = match &self.sockstat6 {
             Some(file) => Some(read(file, &mut v6)?),
             None => None,

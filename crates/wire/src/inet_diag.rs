@@ -7,6 +7,7 @@ use crate::attrs::{AttrSet, nr};
 use crate::bytes::{array, u32_ne, u64_ne};
 use crate::companions::{BbrInfo, DctcpInfo, MemInfo, SkMemInfo, VegasInfo};
 use crate::layout::Layout;
+use crate::lookup::SocketKey;
 use crate::tcp_info::TcpInfo;
 use crate::ulp::{Ulp, until_zero};
 
@@ -157,6 +158,12 @@ impl<'a> InetDiag<'a> {
     #[inline]
     pub fn cookie(&self) -> u64 {
         u64::from(self.word::<48>()) << 32 | u64::from(self.word::<44>())
+    }
+
+    /// What names it to the kernel.
+    #[inline]
+    pub fn key(&self) -> SocketKey {
+        SocketKey::of_msg(self.msg)
     }
 
     /// `idiag_expires`, ms.

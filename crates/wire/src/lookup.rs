@@ -18,9 +18,25 @@ impl SocketKey {
     /// The key of the socket that this payload describes; `None` when it is too short to describe one.
     #[inline]
     pub fn of(payload: &[u8]) -> Option<Self> {
-        let msg = payload.first_chunk::<MSG_BYTES>()?;
+        payload.first_chunk().map(Self::of_msg)
+    }
+
+    /// The key of the socket that this `struct inet_diag_msg` describes.
+    #[inline]
+    pub(crate) fn of_msg(msg: &[u8; MSG_BYTES]) -> Self {
         let (_, id) = msg.split_at(SOCKID_AT);
-        Some(Self { family: msg[0], id: *id.first_chunk()? })
+        Self { family: msg[0], id: *id.first_chunk().expect("the message is longer") }
+    }
+
+    /// The key of whatever has the same addresses, ports and interface: a connection, what is left of one, or else a
+    /// listener that would take it (`inet_diag_find_one_icsk`).
+    #[must_use]
+    pub fn with_any_cookie(mut self) -> Self {
+        if let Some(cookie) = self.id.get_mut(COOKIE_AT..) {
+            // INET_DIAG_NOCOOKIE, twice.
+            cookie.fill(0xff);
+        }
+        self
     }
 
     /// `idiag_cookie`, as [`InetDiag::cookie`](crate::InetDiag::cookie) has it.
@@ -88,6 +104,16 @@ mod tests {
         let payload = payload();
         let diag = InetDiag::parse(&payload, AttrSet::ALL).unwrap();
         assert_eq!(SocketKey::of(&payload).unwrap().cookie(), diag.cookie());
+    }
+
+    #[test]
+    fn a_key_with_any_cookie_asks_for_none_and_is_the_same_otherwise() {
+        let bytes = SocketKey::of(&payload()).unwrap().with_any_cookie().request(7, 0x7e);
+        assert!(bytes[24..64].iter().copied().eq(4..44));
+        assert_eq!(bytes[64..], [0xff; 8]);
+        let diag = payload();
+        let diag = InetDiag::parse(&diag, AttrSet::NONE).unwrap();
+        assert_eq!(Some(diag.key()), SocketKey::of(&payload()));
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub(super) fn put(report: &mut Report, in_use: &[u64]) {
     report.ok(
         "cost",
         &format!(
-            "about {} of processor time a poll while connections are quiet, {} where all namespaces open some between \
-             polls; {namespaces} read, a walk of the hash table takes {}",
+            "about {} of processor time a poll while connections are quiet, {} where all namespaces have opened \
+             some since the last one that stay; {namespaces} read, a walk of the hash table takes {}",
             show(cost.quiet),
             show(cost.busy),
             show(walk)

@@ -120,6 +120,9 @@ impl Rows {
                 seen.unknown_netns += 1;
                 continue;
             };
+            if let Some(table) = &mut table {
+                table.ends().add(diag.key());
+            }
             if !settings.modulus.keeps(diag.cookie()) {
                 seen.sampled_out += 1;
                 if let Some(table) = &mut table {

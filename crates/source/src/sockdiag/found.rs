@@ -1,17 +1,26 @@
 //! What a reading of a small namespace has found: how many sockets, to compare with the counters, and their keys, to look
 //! them up at the next poll.
 
+use sockeye_wire::tcp_state::TIME_WAIT;
 use sockeye_wire::{InetDiag, SocketKey};
 
-use super::kept::{in_use, is_connection};
+use super::kept::{in_use, is_connection, is_mini};
+use super::memory::each_once;
 
 /// Of one exchange, or of several that are one plan.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     /// Sockets in use, as `sockstat` counts them.
     pub(crate) in_use: u64,
+    /// Mini-sockets, as `tw` counts them.
+    pub(crate) minis: u64,
+    /// Connections, and what is left of some.
     pub(crate) connections: Vec<SocketKey>,
-    /// The first of them.
+    /// Mini-sockets in `TIME_WAIT`, which are mostly asked for to count them.
+    pub(crate) waiting: Vec<SocketKey>,
+    /// Of both, in a row, to find one of many.
+    cookies: Vec<u64>,
+    /// The first listeners: no more than tell that there are many.
     pub(crate) listeners: Vec<SocketKey>,
 }
 
@@ -19,24 +28,46 @@ impl Found {
     /// Forgets everything: another plan begins.
     pub(crate) fn clear(&mut self) {
         self.in_use = 0;
+        self.minis = 0;
         self.connections.clear();
+        self.waiting.clear();
+        self.cookies.clear();
         self.listeners.clear();
     }
 
     /// Counts a socket and keeps its key.
     #[inline]
-    pub(crate) fn see(&mut self, diag: &InetDiag<'_>, payload: &[u8]) {
+    pub(crate) fn see(&mut self, diag: &InetDiag<'_>) {
         self.in_use += u64::from(in_use(diag));
+        self.minis += u64::from(is_mini(diag));
         if is_connection(diag) {
-            self.connections.extend(SocketKey::of(payload));
+            // Only mini-sockets are in this state.
+            let waits = diag.state() == TIME_WAIT;
+            let keys = if waits { &mut self.waiting } else { &mut self.connections };
+            keys.push(diag.key());
+            self.cookies.push(diag.cookie());
         } else if in_use(diag) && self.listeners.len() <= FEW_LISTENERS {
-            self.listeners.extend(SocketKey::of(payload));
+            self.listeners.push(diag.key());
         }
     }
 
-    /// The key of every connection, each once.
-    pub(crate) fn take_connections(&mut self) -> Vec<SocketKey> {
-        each_once(std::mem::take(&mut self.connections))
+    /// Whether it was found, as a connection or as what is left of one.
+    pub(crate) fn has(&self, diag: &InetDiag<'_>) -> bool {
+        self.cookies.contains(&diag.cookie())
+    }
+
+    /// Whether there is a connection, or what is left of one.
+    pub(crate) fn is_connected(&self) -> bool {
+        !self.cookies.is_empty()
+    }
+
+    /// The key of every connection, each once, and of those that wait as well.
+    pub(crate) fn take_connections(&mut self, and_waiting: bool) -> Vec<SocketKey> {
+        let mut keys = std::mem::take(&mut self.connections);
+        if and_waiting {
+            keys.append(&mut self.waiting);
+        }
+        each_once(keys)
     }
 
     /// The key of every listener, each once, if there are few and not just those that did not answer to theirs before.
@@ -44,13 +75,6 @@ impl Found {
         let listeners = each_once(std::mem::take(&mut self.listeners));
         (listeners.len() <= FEW_LISTENERS && listeners != unanswering).then_some(listeners)
     }
-}
-
-/// A walk can see what moves meanwhile twice.
-fn each_once(mut keys: Vec<SocketKey>) -> Vec<SocketKey> {
-    keys.sort_unstable();
-    keys.dedup();
-    keys
 }
 
 /// To look up each of more takes longer than to ask for all listeners of the host.
@@ -68,7 +92,9 @@ mod tests {
     fn see(found: &mut Found, state: u8, cookie: u8) {
         let mut payload = [0; 72];
         (payload[0], payload[1], payload[44]) = (2, state, cookie);
-        found.see(&InetDiag::parse(&payload, AttrSet::NONE).unwrap(), &payload);
+        // The timer of mini-sockets.
+        payload[2] = if state == TIME_WAIT { 3 } else { 0 };
+        found.see(&InetDiag::parse(&payload, AttrSet::NONE).unwrap());
     }
 
     fn found(sockets: &[(u8, u8)]) -> Found {
@@ -88,9 +114,11 @@ mod tests {
             (ESTABLISHED, 4),
             (ESTABLISHED, 1),
             (LISTEN, 2),
+            (TIME_WAIT, 5),
         ]);
-        assert_eq!(found.in_use, 5);
-        assert_eq!(found.take_connections().len(), 2);
+        assert_eq!((found.in_use, found.minis, found.is_connected()), (5, 1, true));
+        assert_eq!((found.connections.len(), found.waiting.len()), (3, 1));
+        assert_eq!(found.take_connections(true).len(), 3);
         assert_eq!(found.take_listeners(&[]).map(|listeners| listeners.len()), Some(1));
     }
 
@@ -112,8 +140,10 @@ mod tests {
 
     #[test]
     fn what_was_found_is_forgotten() {
-        let mut found = found(&[(ESTABLISHED, 1), (LISTEN, 2)]);
+        let mut found = found(&[(ESTABLISHED, 1), (LISTEN, 2), (TIME_WAIT, 3)]);
+        assert_eq!((found.minis, found.take_connections(false).len()), (1, 1));
         found.clear();
         assert_eq!((found.in_use, found.connections.len(), found.listeners.len()), (0, 0, 0));
+        assert!(found.minis == 0 && found.waiting.is_empty() && !found.is_connected());
     }
 }

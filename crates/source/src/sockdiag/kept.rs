@@ -70,7 +70,7 @@ pub(crate) fn is_connection(diag: &InetDiag<'_>) -> bool {
 }
 
 /// A mini-socket has the timer of its kind, which no other socket has (`inet_twsk_diag_fill`).
-fn is_mini(diag: &InetDiag<'_>) -> bool {
+pub(crate) fn is_mini(diag: &InetDiag<'_>) -> bool {
     matches!(diag.state(), FIN_WAIT2 | TIME_WAIT) && diag.timer() == TIMER_TIME_WAIT
 }
 

@@ -12,7 +12,7 @@ use sockeye_wire::StateSet;
 use super::memory::Memory;
 use super::plan::{Bound, Counts, First, PlanMode, SMALL, bound, first, hidden, still};
 use super::reader::{RECEIVE_TIMEOUT, Shared};
-use super::settings::{Netlinkers, processors};
+use super::settings::{Netlinkers, Settings, processors};
 
 /// What was seen.
 #[derive(Debug)]
@@ -90,6 +90,15 @@ impl Look {
             socket: Some(DiagSocket::open(RECEIVE_TIMEOUT)?),
             filter: shared.resolve_filter(),
         })
+    }
+
+    /// Whether mini-sockets, should there be any, are worth being looked up at the next poll.
+    pub(crate) fn may_hide(&self, shared: &Shared) -> bool {
+        let Settings { plan, states, .. } = &shared.settings;
+        *plan == PlanMode::Auto
+            && !shared.filters_in_kernel()
+            && states.intersects(StateSet::TIME_WAITERS)
+            && self.counts.is_some_and(|counts| counts.in_use <= SMALL)
     }
 
     /// How many readers the namespace is worth.

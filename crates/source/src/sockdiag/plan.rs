@@ -11,8 +11,8 @@
 //!   use: none was missed, and those that were not found have closed.
 //!
 //! Mini-sockets (`TIME_WAIT`, and `FIN_WAIT2` of sockets that were closed) are counted in one figure for both states,
-//! and are shown where those states are wanted: while there are any, only known sockets can prove anything, and only if no
-//! connection was opened since, by the namespace's own count, because a mini-socket is what became of a connection.
+//! and are shown where those states are wanted: while there are any, lookups have to find as many of them as well, those that
+//! were known or what is left of connections of whose end the kernel told.
 //! Requests (`SYN_RECV`) are in no counter. Sockets that are bound and neither listen nor connect are in no protocol's
 //! counter, but among all that are used.
 
@@ -134,7 +134,7 @@ pub(crate) fn first(wanted: StateSet, counts: Option<Counts>, bound: bool) -> Fi
     }
 }
 
-/// Whether mini-sockets may be wanted, which no counter tells apart.
+/// Whether there are mini-sockets of which some may be wanted: no counter tells their states apart.
 pub(crate) fn hidden(wanted: StateSet, counts: Counts) -> bool {
     counts.time_waiters > 0 && wanted.intersects(StateSet::TIME_WAITERS)
 }

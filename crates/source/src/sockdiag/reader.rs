@@ -278,12 +278,12 @@ impl Shared {
     )]
     pub(crate) fn begin(&self, job: Job, kept: Vec<u8>) -> Result<Begun, (Finished, Vec<u8>)> {
         let began = Instant::now();
-        let Job { netns, part, memory, check, helpers, outlet, stop, done } = job;
+        let Job { netns, part, mut memory, check, helpers, outlet, stop, done } = job;
         let errand = Errand { netns, outlet, stop, done, leads: part.is_none() };
         let opened = if errand.stop.requested() {
             Err(Incomplete::Stopped)
         } else {
-            self.look(&errand.netns, part.as_ref(), &memory, check)
+            self.look(&errand.netns, part.as_ref(), &mut memory, check)
         };
         let (opened, look) = match opened {
             Ok(opened) => opened,
@@ -296,6 +296,7 @@ impl Shared {
             if part.is_none() {
                 // Before anything is asked for, and before parts are given away.
                 table.begin_dump();
+                table.lock().ends().want(look.may_hide(self));
             }
             (rows.nsid, rows.deltas) = (table.nsid(), track.deltas());
             rows.table = Some(table);
@@ -322,10 +323,14 @@ impl Shared {
         &self,
         netns: &Netns,
         part: Option<&GivenPart>,
-        memory: &Memory,
+        memory: &mut Memory,
         check: bool,
     ) -> Result<(Opened, Look), Incomplete> {
         let opened = netns.open().map_err(open_failed)?;
+        if let Some(track) = self.track.as_ref().filter(|_| part.is_none()) {
+            // Before sockets are counted: what is left of these is counted then.
+            memory.ends = track.table(netns.id).lock().ends().take();
+        }
         let inside = || match part {
             None => Look::around(self, memory, netns.proc_root(), check),
             Some(part) => Look::at_a_part(self, part.left_out),

@@ -5,6 +5,7 @@
 
 mod budget;
 mod dumps;
+mod ends;
 mod entry;
 mod kinds;
 mod slab;

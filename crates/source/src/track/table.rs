@@ -7,6 +7,7 @@ use sockeye_wire::InetDiag;
 
 use super::budget::Budget;
 use super::dumps::Dumps;
+use super::ends::Ends;
 use super::entry::{Counts, Entry};
 use super::kinds::{Kind, Kinds};
 use super::slab::Slab;
@@ -20,6 +21,7 @@ pub(crate) struct Table {
     kinds_charged: usize,
     budget: Arc<Budget>,
     dumps: Dumps,
+    ends: Ends,
     /// A socket was forgotten that may still be there.
     forgot: bool,
     /// A socket found no room since the last dump ended.
@@ -73,6 +75,7 @@ impl Table {
             slab: Slab::new(Arc::clone(&budget)),
             kinds: Kinds::default(),
             kinds_charged: 0,
+            ends: Ends::new(Arc::clone(&budget)),
             budget,
             dumps: Dumps::default(),
             forgot: false,
@@ -92,6 +95,11 @@ impl Table {
         // Those that vanished are counted already.
         let open = entries.filter(|entry| !entry.is_closed() && !entry.has_vanished()).count();
         (self.slab.len() as u64, open as u64)
+    }
+
+    /// Keys of connections that have ended.
+    pub(crate) fn ends(&mut self) -> &mut Ends {
+        &mut self.ends
     }
 
     /// A dump is about to be asked for.

@@ -6,6 +6,7 @@
 mod closed;
 mod closed_deltas;
 mod ear;
+mod ends;
 mod eye;
 mod labels;
 mod leaving;

@@ -15,6 +15,7 @@ use sockeye_testkit::netns::{Netns as _, TestNetns};
 use sockeye_testkit::states::{self, Pair};
 use sockeye_wire::StateSet;
 
+use crate::ear::{Ear, closed_settings, tracking};
 use crate::eye::{Eye, Poll, alone, connections, cookies, loopback, settings, within};
 
 /// Sockets in all the ways in which they come and go.
@@ -88,7 +89,7 @@ impl Sockets {
     }
 }
 
-fn eye(plan: PlanMode, states: StateSet) -> Eye {
+pub(crate) fn eye(plan: PlanMode, states: StateSet) -> Eye {
     Eye::new(Settings { plan, states, ..settings() })
 }
 
@@ -106,7 +107,7 @@ fn identities(rows: &[XtcpFlatRecord]) -> BTreeSet<(u64, u32, u32, u32)> {
     rows.iter().map(identity).collect()
 }
 
-fn sockets_of(poll: &Poll, netns: &TestNetns) -> BTreeSet<(u64, u32, u32, u32)> {
+pub(crate) fn sockets_of(poll: &Poll, netns: &TestNetns) -> BTreeSet<(u64, u32, u32, u32)> {
     poll.assert_complete(netns.name());
     identities(&poll.rows_of(netns))
 }
@@ -119,6 +120,7 @@ fn a_planned_poll_brings_what_a_walk_brings_whatever_sockets_come_and_go() {
         ["big", "established", "listening", "established,fin-wait-2", "big,time-wait", "all"];
     let strategy = (
         proptest::sample::select(states.to_vec()),
+        any::<bool>(),
         proptest::collection::vec(
             proptest::collection::vec(proptest::sample::select(ACTS.to_vec()), 1..4),
             1..10,
@@ -126,13 +128,20 @@ fn a_planned_poll_brings_what_a_walk_brings_whatever_sockets_come_and_go() {
     );
     let plans = RefCell::new(BTreeMap::<&str, u32>::new());
     let config = Config { cases: 40, failure_persistence: None, ..Config::default() };
-    let outcome = TestRunner::new(config).run(&strategy, |(states, acts)| {
+    let outcome = TestRunner::new(config).run(&strategy, |(states, is_told, acts)| {
         let netns = TestNetns::new("plans").unwrap();
         let states: StateSet = states.parse().unwrap();
-        let (mut planned, mut full) = (eye(PlanMode::Auto, states), eye(PlanMode::Full, states));
+        let (mut deaf, mut full) = (eye(PlanMode::Auto, states), eye(PlanMode::Full, states));
+        // The kernel tells of connections that ended, or not.
+        let mut ear =
+            is_told.then(|| Ear::new(Settings { states, ..tracking() }, closed_settings()));
+        let planned = ear.as_mut().map_or(&mut deaf, |ear| &mut ear.eye);
         let mut sockets = Sockets::default();
         for acts in acts {
             netns.enter(|| acts.iter().for_each(|act| sockets.act(*act))).unwrap();
+            if is_told {
+                thread::sleep(TOLD_WITHIN);
+            }
             // At the second poll nothing is new.
             for _ in 0..2 {
                 let before = sockets_of(&full.poll(), &netns);
@@ -159,9 +168,14 @@ fn a_planned_poll_brings_what_a_walk_brings_whatever_sockets_come_and_go() {
 #[ignore = "needs root; `cargo xtask ci` runs it"]
 fn sockets_that_stay_are_in_every_planned_poll_while_others_come_and_go() {
     let _alone = alone();
+    come_and_go(&mut eye(PlanMode::Auto, StateSet::DEFAULT));
+    let mut told = Ear::new(tracking(), closed_settings());
+    come_and_go(&mut told.eye);
+}
+
+fn come_and_go(eye: &mut Eye) {
     let netns = TestNetns::new("churn").unwrap();
     let stays = with_listeners(connections(&netns, 20), 3);
-    let mut eye = eye(PlanMode::Auto, StateSet::DEFAULT);
     let expected = cookies(&eye.poll().rows_of(&netns));
     assert_eq!(expected.len(), 43);
     let end = AtomicBool::new(false);
@@ -224,6 +238,9 @@ fn a_quiet_namespace_is_walked_once_and_looked_up_from_then_on() {
     drop((listener, pairs, more));
 }
 
+/// The kernel tells of a socket a little after its end.
+const TOLD_WITHIN: Duration = Duration::from_millis(20);
+
 /// Closes all listeners but the first `count`: more than eight are not looked up one by one.
 fn with_listeners(mut pairs: Vec<Pair>, count: usize) -> (Vec<Pair>, Vec<(Socket, Socket)>) {
     let rest = pairs.split_off(count);
@@ -255,12 +272,7 @@ fn connections_that_came_and_went_without_a_trace_cost_no_walk_and_one_that_took
     let mut poll = || {
         // The kernel frees the socket of the poll before some time after it was closed; until then it could be a bound one.
         thread::sleep(Duration::from_millis(200));
-        let mut poll = eye.poll();
-        // It may be its turn to be checked.
-        while poll.part(netns.name()).plan == "check" {
-            poll = eye.poll();
-        }
-        poll.assert_complete(netns.name());
+        let poll = eye.unchecked_poll(&netns);
         let part = poll.part(netns.name());
         (part.plan, part.bytes, cookies(&poll.rows_of(&netns)))
     };
@@ -309,12 +321,7 @@ fn now_and_then_a_cheap_plan_is_checked_and_nothing_differs() {
 
 /// Rows of the listeners as they are, and the bytes that the kernel sent for them.
 fn listeners_and_bytes(eye: &mut Eye, netns: &TestNetns) -> (Vec<XtcpFlatRecord>, u64) {
-    let mut poll = eye.poll();
-    // It may be its turn to be checked.
-    while poll.part(netns.name()).plan == "check" {
-        poll = eye.poll();
-    }
-    poll.assert_complete(netns.name());
+    let poll = eye.unchecked_poll(netns);
     assert_eq!(poll.part(netns.name()).plan, "listeners");
     (poll.rows_of(netns), poll.part(netns.name()).bytes)
 }

@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use sockeye_pipeline::{Completeness, Incomplete};
+use sockeye_wire::tcp_state::TIME_WAIT;
 use sockeye_wire::{Layouts, StateSet};
 
-use super::{LOOKUPS_AT_ONCE, Reading, Stage};
+use super::{LOOKUPS_AT_ONCE, Proof, Reading, Stage};
 use crate::sockdiag::found::Found;
 use crate::sockdiag::kept::Kept;
 use crate::sockdiag::memory::Known;
@@ -29,7 +30,11 @@ impl Reading {
         }
         self.add_up();
         match self.stage {
-            Stage::Known(_) | Stage::Unconnected | Stage::Lookups(_) | Stage::Check
+            Stage::Known(_)
+            | Stage::Unconnected
+            | Stage::Lookups(_)
+            | Stage::Ends { .. }
+            | Stage::Check
                 if self.kept.is_over() =>
             {
                 self.walk(shared);
@@ -37,7 +42,8 @@ impl Reading {
             Stage::Known(from) => self.after_known(from, complete, shared),
             Stage::Unconnected if complete => self.after_unconnected(shared),
             Stage::Lookups(from) if complete => self.after_lookups(from, shared),
-            Stage::Unconnected | Stage::Lookups(_) => self.walk(shared),
+            Stage::Ends { from, proof } if complete => self.after_ends(from, proof, shared),
+            Stage::Unconnected | Stage::Lookups(_) | Stage::Ends { .. } => self.walk(shared),
             Stage::Walk => {
                 self.walked(complete, shared);
                 self.stage = Stage::Ended;
@@ -58,20 +64,14 @@ impl Reading {
 
     fn after_known(&mut self, from: usize, complete: bool, shared: &Shared) {
         let listeners = self.memory.listeners.as_ref().map_or(0, Vec::len);
-        let connections = self.memory.known.as_ref().map(|known| known.keys.len());
         let next = from + LOOKUPS_AT_ONCE;
-        let left = (listeners + connections.unwrap_or(0)).saturating_sub(next) as u64;
+        let left = self.known().saturating_sub(next) as u64;
         let counted = self.counts.map_or(0, |counts| counts.in_use);
         if complete && left > 0 && self.in_use().unwrap_or(0) + left >= counted {
             self.stage = Stage::Known(next);
-        } else if complete && left == 0 && self.found_all() {
-            // They were there when the counters were read, which left room for no other.
-            let connected = self.found.as_ref().is_some_and(|found| !found.connections.is_empty());
-            let unconnected = !connected && !self.hidden(shared);
-            self.memory.unconnected = unconnected;
-            self.remember_listeners();
-            self.planned(if unconnected { Plan::Listeners } else { Plan::Lookups }, shared);
-        } else if self.found_listeners() == listeners && connections.is_some() {
+        } else if complete && left == 0 && self.found_in_use() {
+            self.ask_for_ends(Proof::Before, shared);
+        } else if self.found_listeners() == listeners && self.memory.known.is_some() {
             // Other connections than those that are known.
             self.walk(shared);
         } else {
@@ -86,17 +86,19 @@ impl Reading {
 
     fn after_unconnected(&mut self, shared: &Shared) {
         let hidden = self.hidden(shared);
-        if !hidden && self.proven() {
+        if !hidden && self.found_in_use() && self.is_counted_still(shared) {
             self.memory.unconnected = true;
             self.remember_listeners();
             return self.planned(Plan::Listeners, shared);
         }
         let listeners = self.in_use().unwrap_or(0);
         let worth = |counts| self.memory.worth_looking_up(listeners, counts, hidden, self.opens);
-        match self.counts.and_then(worth) {
-            Some(known) if known.keys.is_empty() => self.after_lookups(0, shared),
-            Some(_) => self.stage = Stage::Lookups(0),
-            None => self.walk(shared),
+        if !self.counts.is_some_and(worth) {
+            self.walk(shared);
+        } else if self.memory.known.as_ref().is_some_and(|known| !known.keys.is_empty()) {
+            self.stage = Stage::Lookups(0);
+        } else {
+            self.after_lookups(0, shared);
         }
     }
 
@@ -105,18 +107,53 @@ impl Reading {
         let next = from + LOOKUPS_AT_ONCE;
         if next < known {
             self.stage = Stage::Lookups(next);
-        } else if self.proven() {
-            self.memory.unconnected = false;
-            self.remember_listeners();
-            self.planned(Plan::Lookups, shared);
+        } else if self.found_in_use() {
+            self.ask_for_ends(Proof::BeforeAndNow, shared);
         } else {
             self.walk(shared);
         }
     }
 
-    /// Whether what was found is everything, by the counters now.
-    fn proven(&self) -> bool {
-        self.found_all() && plan::all(self.in_use(), self.counts_now())
+    /// All known sockets were asked for, and as many are in use. Where there are more mini-sockets than were found in their
+    /// places, they are what is left of others.
+    fn ask_for_ends(&mut self, proof: Proof, shared: &Shared) {
+        if !self.found_minis(shared) && !self.memory.ends.is_empty() {
+            self.stage = Stage::Ends { from: 0, proof };
+        } else {
+            self.looked_up(proof, shared);
+        }
+    }
+
+    fn after_ends(&mut self, from: usize, proof: Proof, shared: &Shared) {
+        let next = from + LOOKUPS_AT_ONCE;
+        if next < self.memory.ends.len() && !self.found_minis(shared) {
+            self.stage = Stage::Ends { from: next, proof };
+        } else {
+            self.looked_up(proof, shared);
+        }
+    }
+
+    /// All that is known was asked for.
+    fn looked_up(&mut self, proof: Proof, shared: &Shared) {
+        // What was known was there when the counters were read, which left room for no other. A connection on its way to
+        // become a mini-socket may be in neither count for a moment, so those are read again.
+        let again = proof == Proof::BeforeAndNow || self.hidden(shared);
+        let found = self.found_in_use() && self.found_minis(shared);
+        if !found || again && !self.is_counted_still(shared) {
+            return self.walk(shared);
+        }
+        // Beside mini-sockets that are not looked for it has to be remembered that nothing is known, and since when.
+        let connected = self.found.as_ref().is_some_and(Found::is_connected) || self.hidden(shared);
+        self.memory.unconnected = !connected;
+        self.remember_listeners();
+        self.planned(if connected { Plan::Lookups } else { Plan::Listeners }, shared);
+    }
+
+    /// Whether the counters now are as before, of whatever is in question.
+    fn is_counted_still(&self, shared: &Shared) -> bool {
+        let count =
+            |counts: Counts| (counts.in_use, self.hidden(shared).then_some(counts.time_waiters));
+        self.counts.map(count) == self.counts_now().map(count)
     }
 
     /// What the counters say now, without our own socket, which is used as well by now.
@@ -125,9 +162,17 @@ impl Reading {
         Some(Counts { used: now.used.saturating_sub(1), ..now })
     }
 
-    /// Whether what was found is everything, by the counters before.
-    fn found_all(&self) -> bool {
+    /// Whether as many sockets were found as were in use before.
+    fn found_in_use(&self) -> bool {
         plan::all(self.in_use(), self.counts)
+    }
+
+    /// Whether no mini-socket is missing: as many were found as there were before, or all are known to be left of known ones.
+    fn found_minis(&self, shared: &Shared) -> bool {
+        let found = self.found.as_ref().map_or(0, |found| found.minis);
+        !self.hidden(shared)
+            || self.memory.unopened(self.opens)
+            || self.counts.is_some_and(|counts| found == u64::from(counts.time_waiters))
     }
 
     fn in_use(&self) -> Option<u64> {
@@ -195,7 +240,7 @@ impl Reading {
         self.memory.walk = self.walk_began.elapsed();
         self.memory.unconnected = false;
         // A walk can miss what moves meanwhile, and see it twice: it is gone by only where it saw as many as there are.
-        if complete && self.found_all() {
+        if complete && self.found_in_use() {
             self.remember_listeners();
             self.remember(shared);
         } else {
@@ -205,11 +250,16 @@ impl Reading {
 
     /// Keeps in mind what was found, where the counters allow to go by it.
     fn remember(&mut self, shared: &Shared) {
-        let keys = self.found.as_mut().map(Found::take_connections).unwrap_or_default();
-        // Where they were not counted now, all that was opened since is among what was found.
-        let before = self.memory.known.take().and_then(|known| known.opens);
+        let Self { found, memory, .. } = self;
+        let keys = found.as_mut().map(|found| {
+            let all = (found.connections.len() + found.waiting.len()) as u64;
+            let wanted = shared.settings.states.contains(TIME_WAIT);
+            found.take_connections(wanted || memory.may_look_up(all))
+        });
+        // Where it was not read now, an earlier count will do: it is another one if anything was opened since.
+        let before = memory.known.take().and_then(|known| known.opens);
         let opens = self.opens.or(before.filter(|_| self.plan == Plan::Lookups));
-        self.memory.known = Known::new(opens, keys, &shared.budget);
+        memory.known = Known::new(opens, keys.unwrap_or_default(), &shared.budget);
     }
 
     /// Keeps in mind the listeners that were found, if they are few and may answer to their keys.
@@ -236,34 +286,41 @@ impl Reading {
         let opens = self.census.take().and_then(|census| census.opens().ok());
         let planned = self.planned.take();
         if counts.is_some() && counts == self.counts && opens == self.opens {
-            let cookies = |kept: &Kept| self.cookies_of(kept);
-            let planned = planned.map(|(kept, _)| cookies(&kept)).unwrap_or_default();
-            let differences = differences(&planned, &cookies(&self.kept));
+            let planned = planned.map(|(kept, _)| kept).unwrap_or_default();
+            let [plan, walk] = [&planned, &self.kept].map(|kept| self.cookies_of(kept));
+            // One that is in another state by now may be wanted no more, or only now.
+            let differences = only(&plan.wanted, &walk.all) + only(&walk.wanted, &plan.all);
             // Whatever the counters hide, they hide it now.
             self.memory.kernel_sockets |= differences > 0;
             self.differences = Some(differences);
         }
     }
 
-    /// The cookies of the rows that what was kept will make, in order.
-    fn cookies_of(&self, kept: &Kept) -> Vec<u64> {
-        let mut cookies = Vec::new();
+    fn cookies_of(&self, kept: &Kept) -> Cookies {
+        let mut cookies = Cookies::default();
         kept.for_each(&mut Layouts::new(self.wanted), |diag| {
+            cookies.all.push(diag.cookie());
             if self.rows.wants(diag) {
-                cookies.push(diag.cookie());
+                cookies.wanted.push(diag.cookie());
             }
         });
-        cookies.sort_unstable();
+        cookies.all.sort_unstable();
         cookies
     }
 }
 
-/// How many are in one of two ordered lists and not in the other.
-fn differences(one: &[u64], other: &[u64]) -> u64 {
-    let only = |these: &[u64], those: &[u64]| {
-        these.iter().filter(|cookie| those.binary_search(cookie).is_err()).count() as u64
-    };
-    only(one, other) + only(other, one)
+/// Cookies of sockets that were kept.
+#[derive(Default)]
+struct Cookies {
+    /// In order.
+    all: Vec<u64>,
+    /// Of those that will be rows.
+    wanted: Vec<u64>,
+}
+
+/// How many are in the first list and not in the other, which is in order.
+fn only(these: &[u64], those: &[u64]) -> u64 {
+    these.iter().filter(|cookie| those.binary_search(cookie).is_err()).count() as u64
 }
 
 #[cfg(test)]
@@ -271,9 +328,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn differences_are_those_of_either_side() {
-        assert_eq!(differences(&[1, 2, 3], &[1, 2, 3]), 0);
-        assert_eq!(differences(&[1, 3, 5], &[2, 3]), 3);
-        assert_eq!(differences(&[], &[7]), 1);
+    fn those_of_one_side_alone_are_counted() {
+        assert_eq!((only(&[1, 2, 3], &[1, 2, 3]), only(&[1, 3, 5], &[2, 3])), (0, 2));
+        assert_eq!((only(&[], &[7]), only(&[7], &[])), (0, 1));
     }
 }

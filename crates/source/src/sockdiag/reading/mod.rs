@@ -18,7 +18,7 @@ use sockeye_wire::{AttrSet, Layouts, Request, StateSet};
 use super::dump::{DumpStats, Got};
 use super::found::Found;
 use super::health::TcpHealth;
-use super::kept::Kept;
+use super::kept::{Kept, is_mini};
 use super::kit::Lanes;
 use super::look::Look;
 use super::memory::Memory;
@@ -73,6 +73,11 @@ enum Stage {
     Unconnected,
     /// Known connections are looked up from this one on, and kept back.
     Lookups(usize),
+    /// Connections that have ended are looked up from this one on: what is left of them is kept back.
+    Ends {
+        from: usize,
+        proof: Proof,
+    },
     /// The table is walked, and rows are sent.
     Walk,
     /// The table is walked, and kept back to be compared.
@@ -80,6 +85,26 @@ enum Stage {
     /// What was kept is everything, and is sent.
     Send,
     Ended,
+}
+
+/// What proves that known sockets were everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    /// The counters before: all of them were there when those were read.
+    Before,
+    /// The counters before and now: listeners were listed, which may have come in between.
+    BeforeAndNow,
+}
+
+/// Which sockets are looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    /// Known listeners and connections.
+    All,
+    /// Known connections.
+    Connections,
+    /// Connections that have ended.
+    Ends,
 }
 
 /// What is left of a reading.
@@ -151,10 +176,18 @@ impl Reading {
         match first {
             First::Nothing => reading.memory.known = None,
             First::Unconnected => {
+                if reading.hidden(shared) {
+                    reading.memory.sort_out_ends();
+                }
                 reading.found = Some(Found::default());
                 reading.plan = Plan::Listeners;
-                let again = reading.may_be_all(shared);
-                reading.stage = if again { Stage::Known(0) } else { Stage::Unconnected };
+                reading.stage = if !reading.may_be_all(shared) {
+                    Stage::Unconnected
+                } else if reading.known() > 0 {
+                    Stage::Known(0)
+                } else {
+                    Stage::Ends { from: 0, proof: Proof::Before }
+                };
             }
             First::Walk => reading.walk(shared),
         }
@@ -165,6 +198,12 @@ impl Reading {
     fn may_be_all(&self, shared: &Shared) -> bool {
         let Some(counts) = self.counts.filter(|_| !self.bound) else { return false };
         self.memory.may_be_all(counts, self.hidden(shared), self.opens)
+    }
+
+    /// How many sockets are known.
+    fn known(&self) -> usize {
+        let Memory { listeners, known, .. } = &self.memory;
+        listeners.as_ref().map_or(0, Vec::len) + known.as_ref().map_or(0, |known| known.keys.len())
     }
 
     fn hidden(&self, shared: &Shared) -> bool {
@@ -185,9 +224,16 @@ impl Reading {
                 if from == 0 {
                     self.rows.requested_now();
                 }
-                self.ask_for_each(true, from);
+                self.ask_for_each(Keys::All, from);
             }
-            Stage::Lookups(from) => self.ask_for_each(false, from),
+            Stage::Lookups(from) => self.ask_for_each(Keys::Connections, from),
+            Stage::Ends { from, proof } => {
+                // Nothing was asked for before.
+                if from == 0 && proof == Proof::Before && self.known() == 0 {
+                    self.rows.requested_now();
+                }
+                self.ask_for_each(Keys::Ends, from);
+            }
             Stage::Unconnected => {
                 let bound = if self.bound { StateSet::BOUND_INACTIVE } else { StateSet::LISTENING };
                 let bound = bound.intersection(shared.settings.states);
@@ -220,7 +266,11 @@ impl Reading {
     pub(crate) fn may_keep(&self) -> u64 {
         match self.stage {
             Stage::Walk | Stage::Send | Stage::Ended => 0,
-            _ => self.counts.map_or(0, |counts| counts.in_use),
+            Stage::Unconnected => self.counts.map_or(0, |counts| counts.in_use),
+            _ => self.counts.map_or(0, |counts| {
+                let minis = (self.known() + self.memory.ends.len()) as u64;
+                counts.in_use + minis.min(counts.time_waiters.into())
+            }),
         }
     }
 
@@ -249,9 +299,9 @@ impl Reading {
                 let table = self.rows.table.clone();
                 let tracked = table.as_ref().map(|table| self.rows.chunk(table));
                 let Self { progress, rows, found, memory, .. } = self;
-                progress.feed(received, chunk, layouts, &mut |diag, payload| {
+                progress.feed(received, chunk, layouts, &mut |diag, _| {
                     if let Some(found) = found {
-                        found.see(diag, payload);
+                        found.see(diag);
                     }
                     if samples {
                         memory.sample.see(|| (diag.source_port(), diag.destination_port()));
@@ -265,10 +315,17 @@ impl Reading {
                 })
             }
             Got::Chunk(received, chunk) => {
-                let Self { progress, kept, found, .. } = self;
+                let Self { progress, kept, found, stage, .. } = self;
+                let of_ends = matches!(stage, Stage::Ends { .. });
                 progress.feed(received, chunk, to.layouts, &mut |diag, payload| {
+                    // The answer may be a listener, or a connection that has the place of the one that ended. One that is
+                    // known may have ended since it was found.
+                    let is_other = |found: &Found| !is_mini(diag) || found.has(diag);
+                    if of_ends && found.as_ref().is_none_or(is_other) {
+                        return;
+                    }
                     if let Some(found) = found {
-                        found.see(diag, payload);
+                        found.see(diag);
                     }
                     kept.keep(payload);
                 })
@@ -313,7 +370,9 @@ impl Reading {
     /// What has become of it.
     pub(crate) fn finish(self) -> Read {
         let stats = DumpStats { took: self.began.elapsed(), ..self.total };
-        let Self { rows, plan, differences, memory, kept, tcp_info_bytes, .. } = self;
+        let Self { rows, plan, differences, mut memory, kept, tcp_info_bytes, .. } = self;
+        // They are of no use to the next poll.
+        memory.ends = Vec::new();
         let health = rows.health;
         let report = PartReport {
             part: rows.name,
@@ -328,14 +387,16 @@ impl Reading {
         Read { report, stats, plan, differences, memory, kept, tcp_info_bytes, health }
     }
 
-    /// Asks for some of the known connections, or of the known listeners and connections, from this one on.
-    fn ask_for_each(&mut self, listeners: bool, from: usize) {
+    /// Asks for some of these, from this one on.
+    fn ask_for_each(&mut self, keys: Keys, from: usize) {
         let Self { memory, request, seq, .. } = self;
-        let listeners = memory.listeners.iter().flatten().filter(|_| listeners);
+        let listeners = memory.listeners.iter().flatten().filter(|_| keys == Keys::All);
         let known = memory.known.iter().flat_map(|known| &known.keys);
+        let known = known.filter(|_| keys != Keys::Ends);
+        let ends = memory.ends.iter().filter(|_| keys == Keys::Ends);
         let first_seq = seq.wrapping_add(1);
         let mut asked = 0;
-        for key in listeners.chain(known).skip(from).take(LOOKUPS_AT_ONCE) {
+        for key in listeners.chain(known).chain(ends).skip(from).take(LOOKUPS_AT_ONCE) {
             *seq = seq.wrapping_add(1);
             request.extend(key.request(*seq, self.wanted.extension_bits()));
             asked += 1;
@@ -376,7 +437,18 @@ impl Reading {
         // A check is to find what the counters can't tell.
         let left_out = if self.stage == Stage::Check { StateSet::NONE } else { self.left_out };
         let walked = wanted.without(left_out);
-        if self.found.is_some() { walked.union(StateSet::IN_USE) } else { walked }
+        if self.found.is_none() {
+            return walked;
+        }
+        // So that the mini-sockets that there are now can be looked up next time, wanted or not, should that be worth it.
+        let worth = |counts: Counts| {
+            let minis = u64::from(counts.time_waiters);
+            let never_walked = self.memory.walk.is_zero();
+            minis <= SMALL && (never_walked || self.memory.may_look_up(counts.in_use + minis))
+        };
+        let minis = self.hidden(shared) && self.counts.is_some_and(worth);
+        let minis = if minis { StateSet::TIME_WAITERS } else { StateSet::NONE };
+        walked.union(StateSet::IN_USE).union(minis)
     }
 
     fn samples(&self, shared: &Shared) -> bool {

@@ -12,7 +12,7 @@ use sockeye_testkit::scripted::{inet_diag, message};
 use sockeye_wire::SocketKey;
 use sockeye_wire::inet_diag::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK};
 use sockeye_wire::netlink::{NLMSG_DONE, NLMSG_ERROR};
-use sockeye_wire::tcp_state::LISTEN;
+use sockeye_wire::tcp_state::{FIN_WAIT2, LISTEN, TIME_WAIT};
 
 use super::*;
 use crate::sockdiag::kit::Kit;
@@ -68,7 +68,7 @@ impl Conversation {
     }
 
     fn looking(look: Look, known: u64) -> Self {
-        Self::counted(look, known, None)
+        Self::remembering(look, known, None, |_| ())
     }
 
     fn look(in_use: u64) -> Look {
@@ -85,20 +85,26 @@ impl Conversation {
         }
     }
 
-    /// With a count of the connections that had been opened when these were known.
-    fn counted(look: Look, known: u64, opens: Option<u64>) -> Self {
+    /// With a count of the connections that had been opened when these were known, and with what else is remembered.
+    fn remembering(
+        look: Look,
+        known: u64,
+        opens: Option<u64>,
+        remember: impl FnOnce(&mut Memory),
+    ) -> Self {
         let home = NetnsFd::open("/proc/thread-self/ns/net").unwrap();
         // Each row is an envelope, so that whoever looks sees what was sent.
         let limits = Limits { rows: 1, bytes: 1 << 20 };
         let settings = Settings { limits, ..Settings::of_tests() };
         let shared = Shared::new(settings, home, 1, None);
         let keys = (2..2 + known).map(|cookie| SocketKey::of(&connection(cookie)).unwrap());
-        let memory = Memory {
+        let mut memory = Memory {
             known: Known::new(opens, keys.collect(), &shared.budget),
             listeners: Some(vec![SocketKey::of(&listener()).unwrap()]),
             walk: std::time::Duration::from_secs(1),
             ..Memory::default()
         };
+        remember(&mut memory);
         let rows = Rows::new(NetnsId { device: 4, inode: 1 }, "n".into(), None, Modulus::ALL);
         let kit = shared.kits.lease();
         let (reading, _) = Reading::new(&shared, rows, look, None, memory, Vec::new());
@@ -220,19 +226,241 @@ fn answers_that_got_lost_say_nothing_of_listeners() {
     assert!(talk.reading.memory.unanswering.is_empty() && talk.reading.memory.listeners.is_some());
 }
 
-#[test]
-fn beside_mini_sockets_known_sockets_are_looked_up_if_none_was_opened() {
-    let hidden = |opens| {
-        let look = Conversation::look(2);
-        let counts = look.counts.map(|counts| Counts { time_waiters: 1, ..counts });
-        let look = Look { first: First::Unconnected, counts, opens, ..look };
-        Conversation::counted(look, 1, Some(5))
+/// A namespace with a listener and `known` connections, in which `ended` others have ended, and whose counters say that there
+/// are mini-sockets.
+fn hiding(in_use: u64, time_waiters: u32, known: u64, ended: u64) -> Conversation {
+    let end = move |memory: &mut Memory| {
+        memory.ends = (0..ended).map(|i| SocketKey::of(&mini(100 + i)).unwrap()).collect();
     };
-    let mut same = hidden(Some(5));
-    same.all_answer(1);
-    let read = same.finish();
-    assert_eq!((read.plan, read.memory.known.unwrap().opens), (Plan::Lookups, Some(5)));
-    assert_eq!(hidden(Some(6)).dumped_states(), 1 << LISTEN);
+    Conversation::remembering(look_at_minis(in_use, time_waiters), known, None, end)
+}
+
+/// Counts that are the same when they are read again.
+fn look_at_minis(in_use: u64, time_waiters: u32) -> Look {
+    let look = Conversation::look(in_use);
+    let counts = look.counts.map(|counts| Counts { time_waiters, ..counts });
+    let census = Some(census(in_use, time_waiters));
+    Look { first: First::Unconnected, counts, census, ..look }
+}
+
+/// The counters of a namespace, as they are to be read again.
+fn census(in_use: u64, time_waiters: u32) -> Census {
+    let proc = tempfile::tempdir().unwrap();
+    let net = proc.path().join("thread-self/net");
+    std::fs::create_dir_all(&net).unwrap();
+    let line = format!("sockets: used 1\nTCP: inuse {in_use} orphan 0 tw {time_waiters} mem 1\n");
+    std::fs::write(net.join("sockstat"), line).unwrap();
+    // Its files stay open.
+    Census::open(proc.path()).unwrap()
+}
+
+/// What is left of a connection with this cookie, which has a port of its own.
+fn mini(cookie: u64) -> Vec<u8> {
+    let mut mini = inet_diag(2, cookie, &[]);
+    (mini[1], mini[2], mini[4]) = (TIME_WAIT, 3, cookie.to_le_bytes()[0]);
+    mini
+}
+
+#[test]
+fn beside_mini_sockets_known_sockets_are_everything_if_as_many_of_either_kind_are_counted() {
+    let mut talk = hiding(2, 1, 2, 0);
+    assert_eq!(talk.lookups(), 3);
+    talk.hear(&reply(1, &listener()));
+    talk.hear(&reply(2, &connection(2)));
+    assert_eq!(talk.hear(&reply(3, &mini(3))), Step::Ended);
+    let read = talk.finish();
+    // TIME_WAIT is not wanted.
+    assert_eq!((read.plan, read.report.rows), (Plan::Lookups, 2));
+    assert_eq!(read.memory.known.unwrap().keys.len(), 2, "it is looked up the next time");
+    // One more than there can be.
+    assert_eq!(hiding(2, 2, 2, 0).dumped_states(), 1 << LISTEN);
+}
+
+#[test]
+fn beside_mini_sockets_the_counters_have_to_stand_still() {
+    for now in [None, Some((2, 0)), Some((2, 2)), Some((1, 1)), Some((3, 1))] {
+        let mut talk = hiding(2, 1, 2, 0);
+        talk.reading.census = now.map(|(in_use, minis)| census(in_use, minis));
+        talk.lookups();
+        talk.hear(&reply(1, &listener()));
+        talk.hear(&reply(2, &connection(2)));
+        assert_eq!(talk.hear(&reply(3, &mini(3))), Step::Ended);
+        assert_ne!(talk.dumped_states() & (1 << 1), 0, "{now:?}: the table is walked");
+    }
+}
+
+#[test]
+fn where_no_connection_was_opened_mini_sockets_are_left_of_known_ones_and_not_looked_for() {
+    let opened = |then, now| {
+        let look = Look { opens: now, ..look_at_minis(2, 9) };
+        let end = |memory: &mut Memory| memory.ends = vec![SocketKey::of(&mini(100)).unwrap()];
+        Conversation::remembering(look, 1, then, end)
+    };
+    let mut talk = opened(Some(5), Some(5));
+    talk.all_answer(1);
+    let read = talk.finish();
+    assert_eq!((read.plan, read.report.rows), (Plan::Lookups, 2));
+    assert_eq!(read.memory.known.unwrap().opens, Some(5));
+    for (then, now) in [(Some(5), Some(6)), (None, None), (Some(5), None)] {
+        assert_eq!(opened(then, now).dumped_states(), 1 << LISTEN, "{then:?} {now:?}");
+    }
+}
+
+#[test]
+fn where_nothing_but_listeners_and_old_mini_sockets_are_left_it_is_remembered_that_none_was_opened()
+{
+    let look = Look { opens: Some(5), ..look_at_minis(1, 900) };
+    let mut talk = Conversation::remembering(look, 0, Some(5), |_| ());
+    assert_eq!(talk.lookups(), 1);
+    assert_eq!(talk.hear(&reply(1, &listener())), Step::Ended);
+    let read = talk.finish();
+    assert_eq!((read.plan, read.report.rows), (Plan::Lookups, 1));
+    let known = read.memory.known.unwrap();
+    assert_eq!((known.keys.len(), known.opens, read.memory.unconnected), (0, Some(5), false));
+}
+
+#[test]
+fn where_listeners_are_many_ends_are_asked_for_behind_them_and_counters_are_read_again() {
+    for (now, walks) in [((2, 1), false), ((3, 1), true), ((2, 2), true)] {
+        let many = |memory: &mut Memory| {
+            (memory.listeners, memory.ends) = (None, vec![SocketKey::of(&mini(100)).unwrap()]);
+        };
+        let mut talk = Conversation::remembering(look_at_minis(2, 1), 1, None, many);
+        talk.reading.census = Some(census(now.0, now.1));
+        assert_eq!(talk.dumped_states(), 1 << LISTEN);
+        talk.hear(&reply(1, &listener()));
+        talk.hear(&done(1, 0));
+        assert_eq!(talk.lookups(), 1);
+        assert_eq!(talk.hear(&reply(2, &connection(2))), Step::Ended);
+        assert_eq!(talk.lookups(), 1);
+        assert_eq!(talk.hear(&reply(3, &mini(100))), Step::Ended);
+        if walks {
+            assert_ne!(talk.dumped_states() & (1 << 1), 0, "{now:?}");
+        } else {
+            let read = talk.finish();
+            assert_eq!((read.plan, read.report.rows), (Plan::Lookups, 2));
+        }
+    }
+}
+
+#[test]
+fn a_known_connection_that_ends_behind_its_answer_is_no_mini_socket_that_was_missing() {
+    let mut talk = hiding(2, 1, 1, 1);
+    talk.all_answer(1);
+    assert_eq!(talk.lookups(), 1);
+    assert_eq!(talk.hear(&reply(3, &mini(2))), Step::Ended);
+    assert_ne!(talk.dumped_states() & (1 << 1), 0, "the table is walked");
+}
+
+#[test]
+fn mini_sockets_that_are_not_worth_it_are_not_remembered() {
+    let remembered = |walk| {
+        let mut talk = hiding(2, 2, 1, 0);
+        talk.reading.memory.walk = walk;
+        talk.reading.walk(&talk.shared);
+        talk.ask();
+        let mut fin_wait = mini(7);
+        fin_wait[1] = FIN_WAIT2;
+        for payload in [listener(), connection(2), fin_wait, mini(8)] {
+            talk.hear(&reply(1, &payload));
+        }
+        // How long it took is known only then.
+        talk.reading.walk_began = Instant::now().checked_sub(walk).unwrap();
+        talk.hear(&done(1, 0));
+        talk.finish().memory.known.unwrap().keys.len()
+    };
+    let ms = std::time::Duration::from_millis;
+    assert_eq!((remembered(ms(0)), remembered(ms(100))), (2, 3));
+}
+
+#[test]
+fn what_is_left_of_connections_that_nobody_has_seen_is_looked_up_by_what_was_told_of_their_end() {
+    let mut talk = hiding(2, 2, 1, 4);
+    talk.all_answer(1);
+    assert_eq!(talk.lookups(), 4);
+    let mut fin_wait = mini(100);
+    fin_wait[1] = FIN_WAIT2;
+    talk.hear(&reply(3, &fin_wait));
+    // A listener answers in place of who left nothing, and a connection that came after one; neither is counted for it.
+    talk.hear(&reply(4, &listener()));
+    talk.hear(&reply(5, &connection(9)));
+    assert_eq!(talk.hear(&reply(6, &mini(103))), Step::Ended);
+    let read = talk.finish();
+    assert_eq!((read.plan, read.report.rows), (Plan::Lookups, 3), "FIN_WAIT2 is wanted");
+    assert_eq!(read.memory.known.unwrap().keys.len(), 3);
+    assert!(read.memory.ends.is_empty());
+}
+
+#[test]
+fn a_mini_socket_that_is_found_twice_counts_once_and_what_is_missing_is_walked_for() {
+    let mut talk = hiding(1, 2, 1, 1);
+    talk.reading.memory.walk = std::time::Duration::from_secs(1);
+    assert_eq!(talk.lookups(), 2);
+    talk.hear(&reply(1, &listener()));
+    assert_eq!(talk.hear(&reply(2, &mini(2))), Step::Ended);
+    assert_eq!(talk.lookups(), 1);
+    assert_eq!(talk.hear(&reply(3, &mini(2))), Step::Ended);
+    let states = talk.dumped_states();
+    assert_ne!(states & (1 << 1), 0, "the table is walked: {states:#x}");
+    assert_ne!(states & (1 << TIME_WAIT), 0, "so that they are known the next time");
+    for payload in [listener(), mini(2), mini(7)] {
+        talk.hear(&reply(4, &payload));
+    }
+    assert_eq!(talk.hear(&done(4, 0)), Step::Ended);
+    let read = talk.finish();
+    assert_eq!((read.plan, read.report.rows), (Plan::Walk, 1));
+    assert_eq!(read.memory.known.unwrap().keys.len(), 2);
+}
+
+#[test]
+fn no_more_ends_are_asked_for_than_it_takes_to_find_every_mini_socket() {
+    let mut talk = hiding(2, 1, 1, 40);
+    talk.all_answer(1);
+    assert_eq!(talk.lookups(), 32);
+    for seq in 3..34 {
+        talk.hear(&no_such_socket(seq));
+    }
+    assert_eq!(talk.hear(&reply(34, &mini(100))), Step::Ended);
+    assert_eq!(talk.finish().report.rows, 2);
+    let mut talk = hiding(2, 1, 1, 40);
+    talk.all_answer(1);
+    talk.lookups();
+    for seq in 3..35 {
+        talk.hear(&no_such_socket(seq));
+    }
+    assert_eq!(talk.lookups(), 8);
+    assert_eq!(talk.get(&Got::Lost), Step::Ended);
+    assert_ne!(talk.dumped_states() & (1 << 1), 0, "the table is walked");
+}
+
+#[test]
+fn where_nothing_is_known_but_ends_they_are_asked_for_at_once() {
+    let nothing = |memory: &mut Memory| {
+        (memory.listeners, memory.known, memory.unconnected) = (Some(Vec::new()), None, true);
+        memory.ends = vec![SocketKey::of(&mini(100)).unwrap()];
+    };
+    let mut talk = Conversation::remembering(look_at_minis(0, 1), 0, None, nothing);
+    assert_eq!(talk.lookups(), 1);
+    let (_, (wall_ns, _)) = talk.reading.rows.dumped();
+    assert!(wall_ns > 0, "rows say when it was");
+    assert_eq!(talk.hear(&reply(1, &mini(100))), Step::Ended);
+    let read = talk.finish();
+    assert_eq!((read.plan, read.report.rows), (Plan::Lookups, 0));
+    assert!(!read.memory.unconnected && read.memory.known.unwrap().keys.len() == 1);
+}
+
+#[test]
+fn many_mini_sockets_are_not_walked_for() {
+    let asks = |minis, walk| {
+        let mut talk = hiding(4, minis, 1, 0);
+        talk.reading.memory.walk = std::time::Duration::from_micros(walk);
+        talk.dumped_states();
+        talk.hear(&done(1, 0));
+        talk.dumped_states() & (1 << TIME_WAIT) != 0
+    };
+    assert!(asks(2048, 1_000_000) && !asks(2049, 1_000_000));
+    // Nor those that it would take as long to look up.
+    assert!(asks(96, 601) && !asks(96, 600) && asks(96, 0));
 }
 
 #[test]
@@ -340,6 +568,11 @@ fn what_a_check_finds_besides_the_plan_is_counted_and_counters_are_not_believed_
     };
     let same = compared(&[listener(), connection(2)]);
     assert_eq!((same.differences, same.memory.kernel_sockets), (Some(0), false));
+    // In a state that is not wanted by now.
+    let mut moved = connection(2);
+    moved[1] = TIME_WAIT;
+    let moved = compared(&[listener(), moved]);
+    assert_eq!((moved.differences, moved.memory.kernel_sockets), (Some(0), false));
     let other = compared(&[listener(), connection(3)]);
     assert_eq!((other.differences, other.memory.kernel_sockets), (Some(2), true));
 }
