@@ -68,7 +68,7 @@ impl Bench<'_> {
                 self.memory(&crowd)?;
             }
             if any(&["4", "5", "6", "io-uring"]) {
-                self.beside(&crowd, wants, has("--io-uring"))?;
+                self.beside(&crowd, wants, &has)?;
             }
             // The last of those with this crowd: a broker has threads that never sleep for long.
             if wants("kafka") {
@@ -187,10 +187,15 @@ impl Bench<'_> {
     }
 
     /// Cases 4, 5 and 6: the same sockets, with namespaces beside them.
-    fn beside(&mut self, crowd: &Crowd, wants: &dyn Fn(&str) -> bool, ring: bool) -> Result<()> {
-        for Beside { case, connections, churn, target, what } in BESIDE {
-            let with_ring = churn == Churn::None && wants("io-uring") && ring;
-            if !wants(case) && !with_ring {
+    fn beside(
+        &mut self,
+        crowd: &Crowd,
+        wants: &dyn Fn(&str) -> bool,
+        has: &dyn Fn(&str) -> bool,
+    ) -> Result<()> {
+        for Beside { case, connections, churn, listens, target, what } in BESIDE {
+            let with_ring = churn == Churn::None && wants("io-uring") && has("--io-uring");
+            if !wants(case) && !with_ring || listens && !has("--closed") {
                 continue;
             }
             self.say(what);
@@ -199,7 +204,8 @@ impl Bench<'_> {
             let rows = crowd.sockets + village.sockets;
             let all = || {
                 let all = Contender::poll(&self.programs.sockeye, None, rows, PROTO);
-                if churn == Churn::None { all } else { all.moving() }
+                let all = if churn == Churn::None { all } else { all.moving() };
+                if listens { all.with(&["--closed", "on"]) } else { all }
             };
             let alone = Contender::poll(&self.programs.sockeye, Some(&path), crowd.sockets, PROTO);
             let mut turns = vec![("alone", alone), ("beside", all())];
@@ -235,7 +241,8 @@ impl Bench<'_> {
         let poll = |format| {
             let sockeye = &self.programs.sockeye;
             let poll = Contender::poll(sockeye, Some(&path), crowd.sockets, format);
-            if has_plan { poll.with(&["--plan", "full"]) } else { poll }
+            // By one reader: more of them, which large namespaces get by default, each walk the table.
+            if has_plan { poll.with(&["--plan", "full", "--netlinkers", "1"]) } else { poll }
         };
         let drain = Contender::drain(&self.programs.drain, &path);
         vec![("drain", drain), ("full proto", poll(PROTO)), ("full jsonl", poll(JSONL))]
@@ -329,15 +336,18 @@ struct Beside {
     case: &'static str,
     connections: usize,
     churn: Churn,
+    /// It is told of closed sockets.
+    listens: bool,
     target: Option<Target>,
     what: &'static str,
 }
 
-const BESIDE: [Beside; 4] = [
+const BESIDE: [Beside; 5] = [
     Beside {
         case: "4",
         connections: 0,
         churn: Churn::None,
+        listens: false,
         target: Some(Target::AtMost(1.10)),
         what: "200 idle namespaces beside it",
     },
@@ -345,6 +355,7 @@ const BESIDE: [Beside; 4] = [
         case: "5",
         connections: 10,
         churn: Churn::None,
+        listens: false,
         target: Some(Target::AtMost(1.30)),
         what: "10 idle connections in each of them",
     },
@@ -352,6 +363,7 @@ const BESIDE: [Beside; 4] = [
         case: "6",
         connections: 10,
         churn: Churn::Reset,
+        listens: false,
         target: None,
         what: "3 more opened and reset between polls",
     },
@@ -359,7 +371,16 @@ const BESIDE: [Beside; 4] = [
         case: "6",
         connections: 10,
         churn: Churn::Closed,
+        listens: true,
         target: None,
         what: "3 more opened and closed in order",
+    },
+    Beside {
+        case: "6",
+        connections: 10,
+        churn: Churn::Closed,
+        listens: false,
+        target: None,
+        what: "the same with --closed off",
     },
 ];

@@ -121,7 +121,7 @@ impl Report {
         page.push_str("\n## Compared\n\n");
         table(&mut page, &HEADINGS, self.further.iter().map(|row| row.cells().to_vec()));
         page.push_str(
-            "\n## Growth\n\nEvery socket read by a dump (`--plan full`), one namespace.\n\n",
+            "\n## Growth\n\nEvery socket read by a dump (`--plan full`) by one reader, one namespace.\n\n",
         );
         table(&mut page, &GROWTH, self.growth.iter().map(Growth::cells));
         page.push_str("\n## One row, without a kernel\n\n");
