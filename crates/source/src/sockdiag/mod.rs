@@ -15,6 +15,7 @@ mod kept;
 mod kit;
 mod look;
 mod memory;
+mod numbers;
 mod parked;
 mod plan;
 mod progress;

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use sockeye_filter::Resolved;
 use sockeye_netns::{Container, NetnsId};
 use sockeye_record::{DumpContext, Envelope, POLL, SocketRow};
 use sockeye_sys::clock;
+use sockeye_wire::netlink::Messages;
 use sockeye_wire::{InetDiag, StateSet, tcp_state};
 
 use super::health::TcpHealth;
 use super::kit::Lanes;
+use super::numbers::{Numbers, Taken};
 use super::sample::Modulus;
 use super::settings::{Host, NamedNetns};
 use crate::track::{Chunk, Seen, ShipUnlocked, Tracked};
@@ -25,8 +26,8 @@ pub(crate) trait Ship {
 /// What all parts of one namespace and poll have in common.
 #[derive(Debug, Default)]
 pub(crate) struct Common {
-    /// Numbers the rows.
-    counter: AtomicU64,
+    /// Numbers of rows.
+    numbers: Taken,
     /// Wall clock and boot time when the first part was requested: one moment for all rows, however many read them.
     requested: OnceLock<(i64, i64)>,
 }
@@ -56,6 +57,8 @@ pub(crate) struct Rows {
     /// Its id as seen from our own namespace, where that is known.
     pub(crate) nsid: Option<u32>,
     requested: (i64, i64),
+    /// Of the rows to come, where others number rows too.
+    numbers: Numbers,
     /// Sockets that are wanted.
     pub(crate) seen: u64,
     /// Those of them that are rows.
@@ -85,6 +88,7 @@ impl Rows {
             deltas: false,
             nsid: None,
             requested: (0, 0),
+            numbers: Numbers::default(),
             seen: 0,
             sent: 0,
             health: None,
@@ -112,6 +116,19 @@ impl Rows {
         let (name, container) = (&*self.name, self.container.as_ref());
         let netns = NamedNetns { id: self.id, name, container, nsid: self.nsid };
         host.context(netns, self.requested, POLL)
+    }
+
+    /// A chunk is about to be pushed, of which every message is a row as far as can be told.
+    pub(crate) fn begin_chunk(&mut self, chunk: &[u8]) {
+        let picks = self.states.is_some() || self.filter.is_some() || self.modulus != Modulus::ALL;
+        if self.part.1 > 1 && !picks {
+            self.numbers.take(&self.common.numbers, Messages::new(chunk).count() as u64);
+        }
+    }
+
+    /// It was: a control message is no row, nor is a socket that was shown already.
+    pub(crate) fn end_chunk(&mut self) {
+        self.numbers.give_back(&self.common.numbers);
     }
 
     /// Whether the socket is one of those that were asked for.
@@ -166,8 +183,7 @@ impl Rows {
     fn row<'a>(&mut self, diag: &'a InetDiag<'a>) -> SocketRow<'a> {
         self.sent += 1;
         let (index, count) = self.part;
-        let shared = || self.common.counter.fetch_add(1, Ordering::Relaxed) + 1;
-        let number = if count == 1 { self.sent } else { shared() };
+        let number = if count == 1 { self.sent } else { self.numbers.next(&self.common.numbers) };
         SocketRow::new(diag, number, self.fd, u64::from(index))
     }
 }

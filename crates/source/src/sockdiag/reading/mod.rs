@@ -296,10 +296,11 @@ impl Reading {
                 let samples = self.samples(shared);
                 let To { lanes, layouts, ship } = to;
                 lanes.serve(&self.rows, &shared.settings.host);
+                self.rows.begin_chunk(chunk);
                 let table = self.rows.table.clone();
                 let tracked = table.as_ref().map(|table| self.rows.chunk(table));
                 let Self { progress, rows, found, memory, .. } = self;
-                progress.feed(received, chunk, layouts, &mut |diag, _| {
+                let step = progress.feed(received, chunk, layouts, &mut |diag, _| {
                     if let Some(found) = found {
                         found.see(diag);
                     }
@@ -312,7 +313,9 @@ impl Reading {
                             Some(chunk) => rows.push_tracked(diag, lanes, chunk, *ship),
                         }
                     }
-                })
+                });
+                rows.end_chunk();
+                step
             }
             Got::Chunk(received, chunk) => {
                 let Self { progress, kept, found, stage, .. } = self;
