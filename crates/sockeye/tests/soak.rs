@@ -32,7 +32,6 @@ struct Taken {
 #[ignore = "needs root; `cargo xtask ci` runs it"]
 fn memory_threads_and_files_stay_flat_while_everything_moves() {
     let length = Duration::from_secs(60 * minutes());
-    let end = Instant::now() + length;
     let folder = tempfile::tempdir().unwrap();
     let (socket, said) = (folder.path().join("socket"), folder.path().join("said"));
     let mut broker = Broker::start(&Settings::default()).unwrap();
@@ -43,7 +42,9 @@ fn memory_threads_and_files_stay_flat_while_everything_moves() {
     let _held = Load::spawn(&options).unwrap();
     let daemon = start(&broker.bootstrap(), &socket, &said);
     eventually(Duration::from_secs(30), "an answer", || ask(&socket, "/healthz").0 == 200);
+    the_queue_is_at_high_water_once(&mut broker, &socket);
 
+    let end = Instant::now() + length;
     let mut samples = Vec::new();
     thread::scope(|scope| {
         scope.spawn(|| connections_come_and_go(&steady, end));
@@ -61,7 +62,12 @@ fn memory_threads_and_files_stay_flat_while_everything_moves() {
     let (first, second) = after.split_at(after.len() / 2);
     let (first, second) = (most(first), most(second));
     println!("{} samples; at the most {first:?}, then {second:?}", samples.len());
-    assert!(second.resident_bytes <= first.resident_bytes / 20 * 21 + (2 << 20), "memory grows");
+    let resident: Vec<_> =
+        samples.iter().step_by(10).map(|taken| taken.resident_bytes >> 10).collect();
+    assert!(
+        second.resident_bytes <= first.resident_bytes / 20 * 21 + (2 << 20),
+        "memory grows: {resident:?} KiB, one in ten seconds"
+    );
     assert!(second.threads <= first.threads + 1, "threads grow");
     assert!(second.files <= first.files + 4, "open files grow");
 
@@ -79,7 +85,7 @@ fn memory_threads_and_files_stay_flat_while_everything_moves() {
         null[1] > polls / 2 * 1000 && null[2] == 0,
         "{null:?}: half of the polls, a thousand sockets each"
     );
-    assert!(kafka[1] > null[1] / 2, "{kafka:?} of {null:?}");
+    assert!(kafka[1] > null[1] / 3, "{kafka:?} of {null:?}");
 }
 
 fn start(broker: &str, socket: &Path, said: &Path) -> Daemon {
@@ -91,6 +97,20 @@ fn start(broker: &str, socket: &Path, said: &Path) -> Daemon {
     command.args(["--closed", "on", "--deltas"]);
     let child = command.stdout(Stdio::null()).stderr(File::create(said).unwrap()).spawn().unwrap();
     Daemon { child }
+}
+
+/// How long the broker is away decides how much waits for it, up to `--queue-bytes`, and a busy host decides how long that is.
+/// So all that may wait has waited before anything is compared.
+fn the_queue_is_at_high_water_once(broker: &mut Broker, socket: &Path) {
+    broker.kill().unwrap();
+    let dropped = r#"sockeye_queue_dropped_rows_total{sink="kafka",reason="high_water"}"#;
+    let is_high = || {
+        let (_, text) = ask(socket, "/metrics");
+        let line = text.lines().find_map(|line| line.strip_prefix(dropped));
+        line.is_some_and(|rows| rows.trim() != "0")
+    };
+    eventually(Duration::from_mins(5), "a queue at high water", is_high);
+    broker.start_again().unwrap();
 }
 
 /// Two hundred a second, each for some milliseconds.
