@@ -64,10 +64,12 @@ fn measure(root: &Path, arguments: &BenchArguments) -> Result<()> {
     let quiet = Quiet::now();
     let mut report = Report::default();
     let mut bench = Bench { programs: &programs, effort, report: &mut report };
-    bench.run(&|case| arguments.wants(case), arguments.large)?;
+    let result = bench.run(&|case| arguments.wants(case), arguments.large);
     print!("\n{}", report.text());
     let waited = quiet.waited();
     println!("{waited}");
+    // What was measured until then is shown all the same.
+    result?;
     let is_part = arguments.quick || !arguments.cases.is_empty() || arguments.sockeye.is_some();
     if is_part && !arguments.write {
         return Ok(());

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::bench_load::{Churn, Crowd, Village};
-use crate::bench_polls::{Contender, Cost, measure, rhythm};
+use crate::bench_polls::{Contender, Cost, measure, rhythm, undisturbed};
 use crate::bench_programs::{Effort, Programs};
 use crate::bench_sample::Sample;
 use crate::bench_table::{Growth, Outcome, Report, Row, Target};
@@ -171,16 +171,18 @@ impl Bench<'_> {
             poll.with(&["--netlinkers", readers])
         };
         let turns = [("one reader", poll("1")), ("two readers", poll("2"))];
-        let (mut one, mut two) = (Sample::default(), Sample::default());
+        let (mut one, mut two) = (Cost::default(), Cost::default());
         // The longer of two readers decides, which neighbours make later more often than a single one.
         for _ in 0..self.effort.rounds {
             let mut costs = self.take_turns(crowd, &turns)?;
-            for (name, sample) in [("one reader", &mut one), ("two readers", &mut two)] {
-                let cost: Cost = costs.remove(name).context("case 7")?;
-                sample.0.extend(cost.took_ms.0);
+            for (name, all) in [("one reader", &mut one), ("two readers", &mut two)] {
+                all.append(costs.remove(name).context("case 7")?);
             }
         }
+        let rounds = one.stolen.0.len();
+        let [one, two] = undisturbed([&one, &two]).map(|cost| cost.took_ms);
         let detail = format!("{:.0} ms / {:.0} ms", two.median(), one.median());
+        let detail = with_rounds(&detail, &one, rounds);
         let what = "two readers, wall / one reader";
         self.add("7", what, &two.over(&one), "", Some(Target::AtMost(0.62)), detail);
         Ok(())
@@ -226,7 +228,12 @@ impl Bench<'_> {
     }
 
     fn growth(&mut self, crowd: &Crowd, costs: &Costs) {
-        let cpu = |name| costs.get(name).map_or(f64::NAN, |cost| cost.cpu_us.median());
+        let cpu = |name| {
+            costs.get(name).map_or(f64::NAN, |cost| {
+                let [quiet] = undisturbed([cost]);
+                quiet.cpu_us.median()
+            })
+        };
         self.report.growth.push(Growth {
             sockets: crowd.sockets,
             drain_us: cpu("drain"),
@@ -293,10 +300,14 @@ impl Bench<'_> {
         [upper, lower]: [&'static str; 2],
         target: Option<Target>,
     ) {
-        let cpu = |name| costs.get(name).map(|cost: &Cost| cost.cpu_us.clone()).unwrap_or_default();
-        let (upper, lower) = (cpu(upper), cpu(lower));
+        let none = Cost::default();
+        let cost = |name| costs.get(name).unwrap_or(&none);
+        let (upper, lower) = (cost(upper), cost(lower));
+        let rounds = upper.stolen.0.len();
+        let [upper, lower] = undisturbed([upper, lower]).map(|cost| cost.cpu_us);
         let detail =
             format!("{:.2} ms / {:.2} ms", upper.median() / 1000.0, lower.median() / 1000.0);
+        let detail = with_rounds(&detail, &upper, rounds);
         self.add(case, what, &upper.over(&lower), "", target, detail);
     }
 
@@ -325,6 +336,11 @@ impl Bench<'_> {
     pub(crate) fn say(&self, what: &str) {
         println!("-- {what}");
     }
+}
+
+/// And how many of all rounds are in the sample.
+fn with_rounds(detail: &str, sample: &Sample, rounds: usize) -> String {
+    format!("{detail}, {} of {rounds}", sample.0.len())
 }
 
 pub(crate) const PROTO: &str = "protobufList";

@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use sockeye_testkit::procfs::{peak_resident_bytes, threads};
+
+use crate::bench_steal;
 
 /// What a child used until it ended.
 #[derive(Clone, Debug)]
@@ -51,16 +54,27 @@ pub(crate) fn run(mut command: Command) -> Result<Used> {
     Ok(Used { cpu: cpu_of_children()?.saturating_sub(before), wall, stderr })
 }
 
-/// Runs children at once to their ends, each started so long after the one before; returns what each wrote to stderr.
+/// What children that took turns have said, and what was stolen from them.
+#[derive(Clone, Debug)]
+pub(crate) struct ByTurns {
+    /// What each wrote to stderr.
+    pub(crate) stderr: Vec<String>,
+    /// Processor time that the host took in each turn, from the first child's start on, in units of its own.
+    pub(crate) stolen: Vec<u64>,
+}
+
+/// Runs children at once to their ends, each started so long after the one before.
 ///
 /// # Errors
 /// As of [`run`]. The others are waited for.
 pub(crate) fn run_by_turns(
     commands: impl Iterator<Item = Command>,
     turn: Duration,
-) -> Result<Vec<String>> {
+) -> Result<ByTurns> {
     let mut children = Vec::new();
     let began = Instant::now();
+    let (over, is_over) = mpsc::channel();
+    let stolen = thread::spawn(move || bench_steal::of_turns(began, turn, &is_over));
     for (command, place) in commands.zip(0..) {
         thread::sleep((began + turn * place).saturating_duration_since(Instant::now()));
         children.push(thread::spawn(move || run(command).map(|used| used.stderr)));
@@ -71,7 +85,10 @@ pub(crate) fn run_by_turns(
             child.join().unwrap_or_else(|_| bail!("a thread of the benchmark has panicked"))
         })
         .collect();
-    ended.into_iter().collect()
+    drop::<mpsc::Sender<()>>(over);
+    let stolen = stolen.join();
+    let stolen = stolen.unwrap_or_else(|_| bail!("a thread of the benchmark has panicked"))?;
+    Ok(ByTurns { stderr: ended.into_iter().collect::<Result<_>>()?, stolen })
 }
 
 /// Runs a child to its end and looks at it all the time, which costs it a little: not to be used where time is told.

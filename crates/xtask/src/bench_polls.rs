@@ -2,6 +2,7 @@
 //!
 //! Every contender says itself what each poll cost it; starting and the first polls do not count. A neighbour on the same
 //! hardware can make all of them slower for a second or two: the ratio of two polls that follow each other hardly notices.
+//! Where the host takes a processor away in the midst of a poll, it does: those from which it took least count.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::bench_child::{Used, run, run_by_turns};
+use crate::bench_child::{ByTurns, Used, run, run_by_turns};
 use crate::bench_programs::Effort;
 use crate::bench_sample::Sample;
 
@@ -37,12 +38,48 @@ enum Kind {
 }
 
 /// What one contender cost, poll by poll.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Cost {
     /// Processor time of a poll, in microseconds.
     pub(crate) cpu_us: Sample,
     /// Wall clock of a poll, in milliseconds; of `sockeye run` only.
     pub(crate) took_ms: Sample,
+    /// What the host took in the turn of a poll.
+    pub(crate) stolen: Sample,
+}
+
+impl Cost {
+    /// With what was measured later.
+    pub(crate) fn append(&mut self, later: Self) {
+        self.cpu_us.0.extend(later.cpu_us.0);
+        self.took_ms.0.extend(later.took_ms.0);
+        self.stolen.0.extend(later.stolen.0);
+    }
+
+    fn only(&self, polls: &[usize]) -> Self {
+        let of = |sample: &Sample| {
+            Sample(polls.iter().filter_map(|poll| sample.0.get(*poll).copied()).collect())
+        };
+        Self { cpu_us: of(&self.cpu_us), took_ms: of(&self.took_ms), stolen: of(&self.stolen) }
+    }
+}
+
+/// What all of them cost in those rounds in which the host took least from them together: a quarter at the least, and all in
+/// which it took no more than that.
+pub(crate) fn undisturbed<const N: usize>(costs: [&Cost; N]) -> [Cost; N] {
+    let rounds = costs.iter().map(|cost| cost.stolen.0.len()).min().unwrap_or(0);
+    let stolen =
+        |round: usize| costs.iter().filter_map(|cost| cost.stolen.0.get(round)).sum::<f64>();
+    let stolen = Sample((0..rounds).map(stolen).collect());
+    let most = stolen.lower_quartile();
+    let quiet: Vec<_> = stolen
+        .0
+        .iter()
+        .enumerate()
+        .filter(|(_, stolen)| **stolen <= most)
+        .map(|(at, _)| at)
+        .collect();
+    costs.map(|cost| cost.only(&quiet))
 }
 
 impl Contender {
@@ -224,15 +261,18 @@ pub(crate) fn patiently<T>(time: Duration, attempt: impl Fn(Duration) -> Result<
 fn side_by_side(contenders: &[Contender], polls: u32, turn: Duration) -> Result<Vec<Cost>> {
     let every = turn * u32::try_from(contenders.len())?;
     let commands = contenders.iter().map(|contender| contender.command(polls, every));
-    let said = run_by_turns(commands, turn)?;
-    let cost = |(contender, stderr): (&Contender, &String)| {
+    let ByTurns { stderr, stolen } = run_by_turns(commands, turn)?;
+    let cost = |(place, (contender, stderr)): (usize, (&Contender, &String))| {
         contender.check(polls, stderr)?;
         let cpu_us = each(stderr, "cpu_us")?;
         let is_drain = contender.kind == Kind::Drain;
         let took_ms = if is_drain { Sample::default() } else { each(stderr, "took_ms")? };
-        Ok(Cost { cpu_us, took_ms })
+        let own = stolen.iter().skip(place).step_by(contenders.len());
+        #[expect(clippy::cast_precision_loss, reason = "ticks of one turn")]
+        let own = own.map(|stolen| *stolen as f64).skip(WARM_UP as usize);
+        Ok(Cost { stolen: Sample(own.take(cpu_us.0.len()).collect()), cpu_us, took_ms })
     };
-    contenders.iter().zip(&said).map(cost).collect()
+    contenders.iter().zip(&stderr).enumerate().map(cost).collect()
 }
 
 /// What `sockeye run` says at its end: its summary, and the ledger of its one destination.
@@ -337,6 +377,21 @@ mod tests {
         assert_eq!(each(&log, "took_ms").unwrap(), Sample(vec![40.0, 50.0]));
         assert_eq!(each(&log, "cpu_us").unwrap(), Sample(vec![41.0, 51.0]));
         assert!(each(&log, "us").is_err() && each(&line(1), "cpu_us").is_err());
+    }
+
+    #[test]
+    fn rounds_count_in_which_the_host_took_least_from_all_together() {
+        let cost = |cpu_us: &[f64], stolen: &[f64]| {
+            let cpu_us = Sample(cpu_us.to_vec());
+            Cost { cpu_us, took_ms: Sample::default(), stolen: Sample(stolen.to_vec()) }
+        };
+        let upper = cost(&[1.0, 2.0, 3.0, 4.0, 5.0], &[0.0, 7.0, 1.0, 0.0, 9.0]);
+        let lower = cost(&[6.0, 7.0, 8.0, 9.0, 10.0], &[1.0, 0.0, 0.0, 4.0, 9.0]);
+        let [upper_quiet, lower_quiet] = undisturbed([&upper, &lower]);
+        assert_eq!(upper_quiet, cost(&[1.0, 3.0], &[0.0, 1.0]));
+        assert_eq!(lower_quiet, cost(&[6.0, 8.0], &[1.0, 0.0]));
+        let calm = cost(&[1.0, 2.0, 3.0], &[0.0; 3]);
+        assert_eq!(undisturbed([&calm]), [calm]);
     }
 
     #[test]

@@ -16,6 +16,12 @@ impl Sample {
         }
     }
 
+    /// A quarter of all are no higher.
+    pub(crate) fn lower_quartile(&self) -> f64 {
+        let sorted = self.sorted();
+        sorted.get(sorted.len().saturating_sub(1) / 4).copied().unwrap_or(f64::NAN)
+    }
+
     /// The lowest.
     pub(crate) fn lowest(&self) -> f64 {
         self.sorted().first().copied().unwrap_or(f64::NAN)
@@ -56,6 +62,8 @@ mod tests {
         assert!(close(Sample(vec![3.0, 1.0, 100.0]).median(), 3.0));
         assert!(close(Sample(vec![4.0, 1.0, 100.0, 2.0]).median(), 3.0));
         assert!(Sample::default().median().is_nan());
+        assert!(close(Sample(vec![4.0, 1.0, 100.0, 2.0, 3.0]).lower_quartile(), 2.0));
+        assert!(close(Sample(vec![2.0, 1.0, 3.0, 4.0]).lower_quartile(), 1.0));
     }
 
     #[test]

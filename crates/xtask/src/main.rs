@@ -14,6 +14,7 @@ mod bench_polls;
 mod bench_programs;
 mod bench_sample;
 mod bench_sandbox;
+mod bench_steal;
 mod bench_table;
 mod capture;
 mod capture_sockets;
