@@ -65,6 +65,7 @@ fn measure(root: &Path, arguments: &BenchArguments) -> Result<()> {
     let mut report = Report::default();
     let mut bench = Bench { programs: &programs, effort, report: &mut report };
     let result = bench.run(&|case| arguments.wants(case), arguments.large);
+    report.sort();
     print!("\n{}", report.text());
     let waited = quiet.waited();
     println!("{waited}");

@@ -80,8 +80,6 @@ impl Bench<'_> {
             let costs = self.take_turns(&crowd, &self.growing(&crowd, has("--plan")))?;
             self.growth(&crowd, &costs);
         }
-        let number = |row: &Row| row.case.parse::<u32>().unwrap_or(u32::MAX);
-        self.report.targets.sort_by_key(number);
         Ok(())
     }
 
@@ -179,7 +177,7 @@ impl Bench<'_> {
                 all.append(costs.remove(name).context("case 7")?);
             }
         }
-        let rounds = one.stolen.0.len();
+        let rounds = one.stolen_ticks.0.len();
         let [one, two] = undisturbed([&one, &two]).map(|cost| cost.took_ms);
         let detail = format!("{:.0} ms / {:.0} ms", two.median(), one.median());
         let detail = with_rounds(&detail, &one, rounds);
@@ -228,18 +226,11 @@ impl Bench<'_> {
     }
 
     fn growth(&mut self, crowd: &Crowd, costs: &Costs) {
-        let cpu = |name| {
-            costs.get(name).map_or(f64::NAN, |cost| {
-                let [quiet] = undisturbed([cost]);
-                quiet.cpu_us.median()
-            })
-        };
-        self.report.growth.push(Growth {
-            sockets: crowd.sockets,
-            drain_us: cpu("drain"),
-            proto_us: cpu("full proto"),
-            jsonl_us: cpu("full jsonl"),
-        });
+        let none = Cost::default();
+        let cost = |name| costs.get(name).unwrap_or(&none);
+        let quiet = undisturbed([cost("drain"), cost("full proto"), cost("full jsonl")]);
+        let [drain_us, proto_us, jsonl_us] = quiet.map(|cost| cost.cpu_us.median());
+        self.report.growth.push(Growth { sockets: crowd.sockets, drain_us, proto_us, jsonl_us });
     }
 
     /// Those that read every socket by a dump, in both formats.
@@ -303,7 +294,7 @@ impl Bench<'_> {
         let none = Cost::default();
         let cost = |name| costs.get(name).unwrap_or(&none);
         let (upper, lower) = (cost(upper), cost(lower));
-        let rounds = upper.stolen.0.len();
+        let rounds = upper.stolen_ticks.0.len();
         let [upper, lower] = undisturbed([upper, lower]).map(|cost| cost.cpu_us);
         let detail =
             format!("{:.2} ms / {:.2} ms", upper.median() / 1000.0, lower.median() / 1000.0);
@@ -340,7 +331,7 @@ impl Bench<'_> {
 
 /// And how many of all rounds are in the sample.
 fn with_rounds(detail: &str, sample: &Sample, rounds: usize) -> String {
-    format!("{detail}, {} of {rounds}", sample.0.len())
+    format!("{detail}, {} of {rounds} rounds", sample.0.len())
 }
 
 pub(crate) const PROTO: &str = "protobufList";

@@ -59,8 +59,8 @@ pub(crate) fn run(mut command: Command) -> Result<Used> {
 pub(crate) struct ByTurns {
     /// What each wrote to stderr.
     pub(crate) stderr: Vec<String>,
-    /// Processor time that the host took in each turn, from the first child's start on, in units of its own.
-    pub(crate) stolen: Vec<u64>,
+    /// Processor time that the host took in each turn, from the first child's start on, in ticks of /proc/stat.
+    pub(crate) stolen_ticks: Vec<u64>,
 }
 
 /// Runs children at once to their ends, each started so long after the one before.
@@ -74,7 +74,9 @@ pub(crate) fn run_by_turns(
     let mut children = Vec::new();
     let began = Instant::now();
     let (over, is_over) = mpsc::channel();
-    let stolen = thread::spawn(move || bench_steal::of_turns(began, turn, &is_over));
+    let stolen = thread::spawn(move || {
+        bench_steal::of_turns(began, turn, &is_over, bench_steal::since_boot)
+    });
     for (command, place) in commands.zip(0..) {
         thread::sleep((began + turn * place).saturating_duration_since(Instant::now()));
         children.push(thread::spawn(move || run(command).map(|used| used.stderr)));
@@ -88,7 +90,7 @@ pub(crate) fn run_by_turns(
     drop::<mpsc::Sender<()>>(over);
     let stolen = stolen.join();
     let stolen = stolen.unwrap_or_else(|_| bail!("a thread of the benchmark has panicked"))?;
-    Ok(ByTurns { stderr: ended.into_iter().collect::<Result<_>>()?, stolen })
+    Ok(ByTurns { stderr: ended.into_iter().collect::<Result<_>>()?, stolen_ticks: stolen })
 }
 
 /// Runs a child to its end and looks at it all the time, which costs it a little: not to be used where time is told.

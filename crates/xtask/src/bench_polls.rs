@@ -2,7 +2,7 @@
 //!
 //! Every contender says itself what each poll cost it; starting and the first polls do not count. A neighbour on the same
 //! hardware can make all of them slower for a second or two: the ratio of two polls that follow each other hardly notices.
-//! Where the host takes a processor away in the midst of a poll, it does: those from which it took least count.
+//! Where the host takes a processor away in the midst of a poll, the ratio does notice: the rounds in which it took least count.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -44,8 +44,8 @@ pub(crate) struct Cost {
     pub(crate) cpu_us: Sample,
     /// Wall clock of a poll, in milliseconds; of `sockeye run` only.
     pub(crate) took_ms: Sample,
-    /// What the host took in the turn of a poll.
-    pub(crate) stolen: Sample,
+    /// Processor time that the host took in the turn of a poll, in ticks of /proc/stat.
+    pub(crate) stolen_ticks: Sample,
 }
 
 impl Cost {
@@ -53,23 +53,27 @@ impl Cost {
     pub(crate) fn append(&mut self, later: Self) {
         self.cpu_us.0.extend(later.cpu_us.0);
         self.took_ms.0.extend(later.took_ms.0);
-        self.stolen.0.extend(later.stolen.0);
+        self.stolen_ticks.0.extend(later.stolen_ticks.0);
     }
 
     fn only(&self, polls: &[usize]) -> Self {
         let of = |sample: &Sample| {
             Sample(polls.iter().filter_map(|poll| sample.0.get(*poll).copied()).collect())
         };
-        Self { cpu_us: of(&self.cpu_us), took_ms: of(&self.took_ms), stolen: of(&self.stolen) }
+        Self {
+            cpu_us: of(&self.cpu_us),
+            took_ms: of(&self.took_ms),
+            stolen_ticks: of(&self.stolen_ticks),
+        }
     }
 }
 
 /// What all of them cost in those rounds in which the host took least from them together: a quarter at the least, and all in
 /// which it took no more than that.
 pub(crate) fn undisturbed<const N: usize>(costs: [&Cost; N]) -> [Cost; N] {
-    let rounds = costs.iter().map(|cost| cost.stolen.0.len()).min().unwrap_or(0);
+    let rounds = costs.iter().map(|cost| cost.stolen_ticks.0.len()).min().unwrap_or(0);
     let stolen =
-        |round: usize| costs.iter().filter_map(|cost| cost.stolen.0.get(round)).sum::<f64>();
+        |round: usize| costs.iter().filter_map(|cost| cost.stolen_ticks.0.get(round)).sum::<f64>();
     let stolen = Sample((0..rounds).map(stolen).collect());
     let most = stolen.lower_quartile();
     let quiet: Vec<_> = stolen
@@ -209,6 +213,20 @@ impl Contender {
         }
         Ok(())
     }
+
+    /// Whether each of its polls was in its own turn: behind a tick that was skipped, all are in later ones.
+    fn check_turns(&self, stderr: &str) -> Result<()> {
+        if self.kind == Kind::Drain {
+            return Ok(());
+        }
+        let summary = Summary::read(stderr)?;
+        ensure!(
+            (summary.late, summary.high_water) == (0, 0),
+            "{:?}: ticks were skipped: {summary:?}",
+            self.arguments
+        );
+        Ok(())
+    }
 }
 
 /// How often to poll, so that the slowest contender has ended well before its next tick once it knows what there is.
@@ -261,16 +279,20 @@ pub(crate) fn patiently<T>(time: Duration, attempt: impl Fn(Duration) -> Result<
 fn side_by_side(contenders: &[Contender], polls: u32, turn: Duration) -> Result<Vec<Cost>> {
     let every = turn * u32::try_from(contenders.len())?;
     let commands = contenders.iter().map(|contender| contender.command(polls, every));
-    let ByTurns { stderr, stolen } = run_by_turns(commands, turn)?;
+    let ByTurns { stderr, stolen_ticks } = run_by_turns(commands, turn)?;
     let cost = |(place, (contender, stderr)): (usize, (&Contender, &String))| {
         contender.check(polls, stderr)?;
+        contender.check_turns(stderr)?;
         let cpu_us = each(stderr, "cpu_us")?;
         let is_drain = contender.kind == Kind::Drain;
         let took_ms = if is_drain { Sample::default() } else { each(stderr, "took_ms")? };
-        let own = stolen.iter().skip(place).step_by(contenders.len());
+        let own = stolen_ticks.iter().skip(place).step_by(contenders.len());
         #[expect(clippy::cast_precision_loss, reason = "ticks of one turn")]
-        let own = own.map(|stolen| *stolen as f64).skip(WARM_UP as usize);
-        Ok(Cost { stolen: Sample(own.take(cpu_us.0.len()).collect()), cpu_us, took_ms })
+        let own = own.map(|ticks| *ticks as f64).skip(WARM_UP as usize);
+        let cost = Cost { stolen_ticks: Sample(own.collect()), cpu_us, took_ms };
+        // Who watched for stolen time was late itself, and has not seen the last turns.
+        let polls = cost.cpu_us.0.len().min(cost.stolen_ticks.0.len());
+        Ok(cost.only(&(0..polls).collect::<Vec<_>>()))
     };
     contenders.iter().zip(&stderr).enumerate().map(cost).collect()
 }
@@ -380,10 +402,24 @@ mod tests {
     }
 
     #[test]
+    fn behind_a_skipped_tick_polls_are_in_turns_of_others() {
+        let contender = Contender::poll(Path::new("sockeye"), None, 7, "jsonl");
+        let stderr = |late, high_water| {
+            format!(
+                "sockeye: 3 polls, 12 rows, 0 incomplete namespaces; skipped {late} late, {high_water} at high water\n\
+                 sockeye: null: read 12 = delivered 12 + dropped 0 + in flight 0\n"
+            )
+        };
+        assert!(contender.check_turns(&stderr(0, 0)).is_ok());
+        assert!(contender.check_turns(&stderr(1, 0)).is_err());
+        assert!(contender.check_turns(&stderr(0, 1)).is_err());
+    }
+
+    #[test]
     fn rounds_count_in_which_the_host_took_least_from_all_together() {
         let cost = |cpu_us: &[f64], stolen: &[f64]| {
             let cpu_us = Sample(cpu_us.to_vec());
-            Cost { cpu_us, took_ms: Sample::default(), stolen: Sample(stolen.to_vec()) }
+            Cost { cpu_us, took_ms: Sample::default(), stolen_ticks: Sample(stolen.to_vec()) }
         };
         let upper = cost(&[1.0, 2.0, 3.0, 4.0, 5.0], &[0.0, 7.0, 1.0, 0.0, 9.0]);
         let lower = cost(&[6.0, 7.0, 8.0, 9.0, 10.0], &[1.0, 0.0, 0.0, 4.0, 9.0]);

@@ -6,12 +6,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-/// Watches one turn after the other until `is_over` has no sender any more, and tells what was stolen in each, the last one
-/// as far as it came, in ticks of the clock of /proc/stat, of all processors.
+/// Watches one turn after the other until `is_over` has no sender any more, and tells what `since_boot` has grown by in each,
+/// the last one as far as it came.
 ///
 /// # Errors
-/// /proc/stat can't be read.
-pub(crate) fn of_turns(began: Instant, turn: Duration, is_over: &Receiver<()>) -> Result<Vec<u64>> {
+/// Those of `since_boot`.
+pub(crate) fn of_turns(
+    began: Instant,
+    turn: Duration,
+    is_over: &Receiver<()>,
+    mut since_boot: impl FnMut() -> Result<u64>,
+) -> Result<Vec<u64>> {
     let (mut stolen, mut before) = (Vec::new(), since_boot()?);
     let mut end = began + turn;
     loop {
@@ -26,7 +31,11 @@ pub(crate) fn of_turns(began: Instant, turn: Duration, is_over: &Receiver<()>) -
     }
 }
 
-fn since_boot() -> Result<u64> {
+/// What was stolen from all processors, in ticks of /proc/stat.
+///
+/// # Errors
+/// It can't be read, or does not tell.
+pub(crate) fn since_boot() -> Result<u64> {
     let stat = fs::read_to_string("/proc/stat").context("/proc/stat")?;
     steal_of(&stat).with_context(|| format!("/proc/stat has no steal: {stat:?}"))
 }
@@ -40,7 +49,6 @@ fn steal_of(stat: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::thread;
 
     use super::*;
 
@@ -52,13 +60,24 @@ mod tests {
     }
 
     #[test]
-    fn each_turn_is_told() {
+    fn each_turn_is_told_and_the_last_one_as_far_as_it_came() {
         let (over, is_over) = mpsc::channel();
-        let turn = Duration::from_millis(20);
-        let watch = thread::spawn(move || of_turns(Instant::now(), turn, &is_over));
-        thread::sleep(turn * 4);
-        drop(over);
-        let turns = watch.join().unwrap().unwrap().len();
-        assert!((4..=50).contains(&turns), "{turns}");
+        let (mut over, mut readings) = (Some(over), [100, 107, 107, 110, 150].into_iter());
+        let since_boot = || {
+            let reading = readings.next().context("one reading too many")?;
+            if reading == 110 {
+                drop(over.take());
+            }
+            Ok(reading)
+        };
+        // The first two turns have ended by now, and a third.
+        let turn = Duration::from_secs(1);
+        let began = Instant::now().checked_sub(turn * 3).unwrap();
+        assert_eq!(of_turns(began, turn, &is_over, since_boot).unwrap(), [7, 0, 3, 40]);
+    }
+
+    #[test]
+    fn this_kernel_tells() {
+        assert!(since_boot().is_ok());
     }
 }

@@ -95,6 +95,11 @@ impl Row {
 }
 
 impl Report {
+    /// In the order of cases, whatever the order was in which they were measured.
+    pub(crate) fn sort(&mut self) {
+        self.targets.sort_by_key(|row| row.case.parse::<u32>().unwrap_or(u32::MAX));
+    }
+
     /// For the terminal.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();

@@ -7,7 +7,8 @@ use sockeye_filter::Resolved;
 use sockeye_netns::{Container, NetnsId};
 use sockeye_record::{DumpContext, Envelope, POLL, SocketRow};
 use sockeye_sys::clock;
-use sockeye_wire::netlink::Messages;
+use sockeye_wire::inet_diag::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK};
+use sockeye_wire::netlink::{Message, Messages};
 use sockeye_wire::{InetDiag, StateSet, tcp_state};
 
 use super::health::TcpHealth;
@@ -26,8 +27,8 @@ pub(crate) trait Ship {
 /// What all parts of one namespace and poll have in common.
 #[derive(Debug, Default)]
 pub(crate) struct Common {
-    /// Numbers of rows.
-    numbers: Taken,
+    /// Numbers that its rows have.
+    taken: Taken,
     /// Wall clock and boot time when the first part was requested: one moment for all rows, however many read them.
     requested: OnceLock<(i64, i64)>,
 }
@@ -57,7 +58,7 @@ pub(crate) struct Rows {
     /// Its id as seen from our own namespace, where that is known.
     pub(crate) nsid: Option<u32>,
     requested: (i64, i64),
-    /// Of the rows to come, where others number rows too.
+    /// Of the rows to come, where other readers number rows too.
     numbers: Numbers,
     /// Sockets that are wanted.
     pub(crate) seen: u64,
@@ -118,17 +119,21 @@ impl Rows {
         host.context(netns, self.requested, POLL)
     }
 
-    /// A chunk is about to be pushed, of which every message is a row as far as can be told.
+    /// The sockets of a chunk are about to be pushed.
     pub(crate) fn begin_chunk(&mut self, chunk: &[u8]) {
         let picks = self.states.is_some() || self.filter.is_some() || self.modulus != Modulus::ALL;
         if self.part.1 > 1 && !picks {
-            self.numbers.take(&self.common.numbers, Messages::new(chunk).count() as u64);
+            let is_socket = |message: &Message<'_>| {
+                matches!(message.kind, SOCK_DIAG_BY_FAMILY | TCPDIAG_GETSOCK)
+            };
+            let sockets = Messages::new(chunk).flatten().filter(is_socket).count();
+            self.numbers.expect(sockets as u64);
         }
     }
 
-    /// It was: a control message is no row, nor is a socket that was shown already.
+    /// They were pushed; those that the dump has shown before are no rows.
     pub(crate) fn end_chunk(&mut self) {
-        self.numbers.give_back(&self.common.numbers);
+        self.numbers.give_back(&self.common.taken);
     }
 
     /// Whether the socket is one of those that were asked for.
@@ -183,7 +188,7 @@ impl Rows {
     fn row<'a>(&mut self, diag: &'a InetDiag<'a>) -> SocketRow<'a> {
         self.sent += 1;
         let (index, count) = self.part;
-        let number = if count == 1 { self.sent } else { self.numbers.next(&self.common.numbers) };
+        let number = if count == 1 { self.sent } else { self.numbers.next(&self.common.taken) };
         SocketRow::new(diag, number, self.fd, u64::from(index))
     }
 }
