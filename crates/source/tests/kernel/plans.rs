@@ -137,7 +137,9 @@ fn a_planned_poll_brings_what_a_walk_brings_whatever_sockets_come_and_go() {
             is_told.then(|| Ear::new(Settings { states, ..tracking() }, closed_settings()));
         let planned = ear.as_mut().map_or(&mut deaf, |ear| &mut ear.eye);
         let mut sockets = Sockets::default();
-        for acts in acts {
+        thread::sleep(CONFIGURED_WITHIN);
+        // At first there is nothing.
+        for acts in std::iter::once(Vec::new()).chain(acts) {
             netns.enter(|| acts.iter().for_each(|act| sockets.act(*act))).unwrap();
             if is_told {
                 thread::sleep(TOLD_WITHIN);
@@ -240,6 +242,9 @@ fn a_quiet_namespace_is_walked_once_and_looked_up_from_then_on() {
 
 /// The kernel tells of a socket a little after its end.
 const TOLD_WITHIN: Duration = Duration::from_millis(20);
+
+/// The kernel frees the netlink sockets that configured a namespace a little after they were closed.
+const CONFIGURED_WITHIN: Duration = Duration::from_millis(100);
 
 /// Closes all listeners but the first `count`: more than eight are not looked up one by one.
 fn with_listeners(mut pairs: Vec<Pair>, count: usize) -> (Vec<Pair>, Vec<(Socket, Socket)>) {
