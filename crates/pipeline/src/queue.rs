@@ -385,8 +385,11 @@ impl Queue {
     /// Sleeps between two attempts; ends early when the queue is closed meanwhile, or at the flush deadline. False when
     /// that has passed already, or nobody waits for the sink any more.
     pub(crate) fn wait_to_retry(&self, nap: Duration) -> bool {
+        self.nap(self.lock(), nap)
+    }
+
+    fn nap(&self, mut inner: MutexGuard<'_, Inner>, nap: Duration) -> bool {
         let wake = Instant::now() + nap;
-        let mut inner = self.lock();
         let closed = inner.flush_deadline.is_some();
         loop {
             let now = Instant::now();
@@ -635,13 +638,16 @@ mod tests {
         let queue = queue(HOUR);
         assert!(queue.wait_to_retry(Duration::from_millis(5)));
         std::thread::scope(|scope| {
+            let inner = queue.lock();
             scope.spawn(|| {
+                // Who has the lock knows that the nap has begun.
+                drop(queue.lock());
                 // An offer wakes the same condition, and the nap goes on.
                 queue.0.filled.notify_all();
                 queue.close(Instant::now() + HOUR);
             });
             let began = Instant::now();
-            assert!(queue.wait_to_retry(HOUR));
+            assert!(queue.nap(inner, HOUR));
             assert!(began.elapsed() < HOUR / 2);
         });
         assert!(queue.wait_to_retry(Duration::from_millis(5)), "closed, and naps as before");
