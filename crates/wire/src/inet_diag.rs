@@ -15,6 +15,12 @@ use crate::ulp::{Ulp, until_zero};
 pub const TCPDIAG_GETSOCK: u16 = 18;
 /// `SOCK_DIAG_BY_FAMILY`: type of the request for one family, and of its replies.
 pub const SOCK_DIAG_BY_FAMILY: u16 = 20;
+
+/// Whether a message of this `nlmsg_type` describes a socket.
+#[inline]
+pub const fn is_socket(kind: u16) -> bool {
+    matches!(kind, TCPDIAG_GETSOCK | SOCK_DIAG_BY_FAMILY)
+}
 /// Bytes of `struct inet_diag_msg`.
 pub const MSG_BYTES: usize = 72;
 /// `AF_INET`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::libc::{ENOENT, ESTALE};
 use sockeye_pipeline::{Completeness, Incomplete};
 use sockeye_sys::Received;
-use sockeye_wire::inet_diag::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK};
+use sockeye_wire::inet_diag::is_socket;
 use sockeye_wire::netlink::{NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN};
 use sockeye_wire::{InetDiag, Layouts, Message, Messages};
 
@@ -125,7 +125,7 @@ impl Progress {
             self.wrong(Incomplete::Interrupted);
         }
         match message.kind {
-            TCPDIAG_GETSOCK | SOCK_DIAG_BY_FAMILY => {
+            kind if is_socket(kind) => {
                 self.socket(message.payload, layouts, row);
                 return self.answered();
             }
@@ -218,6 +218,7 @@ pub(crate) const EMPTY: DumpStats = DumpStats {
 #[cfg(test)]
 mod tests {
     use sockeye_wire::AttrSet;
+    use sockeye_wire::inet_diag::SOCK_DIAG_BY_FAMILY;
 
     use super::*;
 

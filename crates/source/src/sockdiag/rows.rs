@@ -7,9 +7,8 @@ use sockeye_filter::Resolved;
 use sockeye_netns::{Container, NetnsId};
 use sockeye_record::{DumpContext, Envelope, POLL, SocketRow};
 use sockeye_sys::clock;
-use sockeye_wire::inet_diag::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK};
-use sockeye_wire::netlink::{Message, Messages};
-use sockeye_wire::{InetDiag, StateSet, tcp_state};
+use sockeye_wire::inet_diag::is_socket;
+use sockeye_wire::{InetDiag, Messages, StateSet, tcp_state};
 
 use super::health::TcpHealth;
 use super::kit::Lanes;
@@ -123,10 +122,8 @@ impl Rows {
     pub(crate) fn begin_chunk(&mut self, chunk: &[u8]) {
         let picks = self.states.is_some() || self.filter.is_some() || self.modulus != Modulus::ALL;
         if self.part.1 > 1 && !picks {
-            let is_socket = |message: &Message<'_>| {
-                matches!(message.kind, SOCK_DIAG_BY_FAMILY | TCPDIAG_GETSOCK)
-            };
-            let sockets = Messages::new(chunk).flatten().filter(is_socket).count();
+            let messages = Messages::new(chunk).flatten();
+            let sockets = messages.filter(|message| is_socket(message.kind)).count();
             self.numbers.expect(sockets as u64);
         }
     }
