@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
 use sockeye_pipeline::{Delivery, SendError, Sink};
 
 use crate::put::{self, Put, PutError};
@@ -18,6 +19,9 @@ pub struct Stream {
     file: File,
     /// Empty once it is written.
     header: Vec<u8>,
+    /// What it writes goes where the log goes. A pipe that is full takes a write in pieces, and lines of others between
+    /// them, so that this process's other writers to stderr wait for the end of each.
+    beside_the_log: bool,
 }
 
 impl Stream {
@@ -26,7 +30,9 @@ impl Stream {
     /// # Errors
     /// The process has no file descriptor left.
     pub fn stdout(header: Vec<u8>) -> io::Result<Self> {
-        Ok(Self::new(io::stdout().as_fd().try_clone_to_owned()?, header))
+        let beside_the_log = is_one_file(io::stdout(), io::stderr());
+        let stream = Self::new(io::stdout().as_fd().try_clone_to_owned()?, header);
+        Ok(Self { beside_the_log, ..stream })
     }
 
     /// The standard error.
@@ -34,23 +40,30 @@ impl Stream {
     /// # Errors
     /// The process has no file descriptor left.
     pub fn stderr(header: Vec<u8>) -> io::Result<Self> {
-        Ok(Self::new(io::stderr().as_fd().try_clone_to_owned()?, header))
+        let stream = Self::new(io::stderr().as_fd().try_clone_to_owned()?, header);
+        Ok(Self { beside_the_log: true, ..stream })
     }
 
     /// Any descriptor that can be written; one that does not block is waited for.
     pub fn new(fd: impl Into<OwnedFd>, header: Vec<u8>) -> Self {
-        Self { file: File::from(fd.into()), header }
+        Self { file: File::from(fd.into()), header, beside_the_log: false }
     }
 
     fn put_header(&mut self) -> Result<(), PutError> {
-        write_all(&mut self.file, &std::mem::take(&mut self.header))
+        let header = std::mem::take(&mut self.header);
+        self.write(&header)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), PutError> {
+        let _others_wait = self.beside_the_log.then(|| io::stderr().lock());
+        write_all(&mut self.file, bytes)
     }
 }
 
 impl Put for Stream {
     fn put(&mut self, bytes: &[u8]) -> Result<(), PutError> {
         self.put_header()?;
-        write_all(&mut self.file, bytes)
+        self.write(bytes)
     }
 }
 
@@ -82,6 +95,11 @@ fn write_all(file: &mut File, mut bytes: &[u8]) -> Result<(), PutError> {
         }
     }
     Ok(())
+}
+
+/// Whether both are open on the same pipe, terminal or file: `2>&1`.
+fn is_one_file(one: impl AsFd, other: impl AsFd) -> bool {
+    matches!((fstat(one), fstat(other)), (Ok(one), Ok(other)) if (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
 /// Returns as well when the other side has gone; the next write says so.

@@ -7,7 +7,6 @@ mod common;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -15,13 +14,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Daemon, eventually, number, rows, sockeye, text};
+use common::{Daemon, eventually, listeners, number, rows, sockeye, text};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
-/// Sockets whose rows fill any pipe.
-fn listeners() -> Vec<TcpListener> {
-    (0..80).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect()
-}
 
 /// The distinct times of the dumps of these rows: one for each poll of one namespace.
 fn polls(jsonl: &[u8]) -> usize {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -102,6 +103,11 @@ pub fn assert_equals_ss(ss: &[SsSocket], rows: &[Row]) {
         .take(20)
         .collect();
     assert!(mismatches.is_empty(), "{mismatches:#?}");
+}
+
+/// Sockets whose rows fill any pipe.
+pub fn listeners() -> Vec<TcpListener> {
+    (0..80).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect()
 }
 
 /// A running daemon; killed when dropped.
