@@ -38,7 +38,7 @@ impl Recorded {
     pub fn live() -> Result<Self> {
         let socket = DiagSocket::open(Duration::from_secs(1))?;
         let mut recorded = Self { chunk: Vec::new(), rows: 0 };
-        drain(&socket, 1, &mut vec![0; 32 * 1024], |chunk| recorded.add(chunk))?;
+        drain(&socket, 1, &[], &mut vec![0; 32 * 1024], |chunk| recorded.add(chunk))?;
         recorded.checked()
     }
 

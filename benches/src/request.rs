@@ -14,7 +14,8 @@ pub fn by_default() -> Request<'static> {
     Request { states: StateSet::DEFAULT, attrs, bytecode: &[] }
 }
 
-/// Sends the request, and gives every chunk to `chunk` until the kernel says that this was everything.
+/// Sends the request for what a program of [`sockeye_wire::bytecode`] lets through (an empty one: everything), and gives every
+/// chunk to `chunk` until the kernel says that this was everything.
 ///
 /// It looks at no more than the end of a chunk: this is what a dump costs whoever reads it.
 ///
@@ -23,10 +24,12 @@ pub fn by_default() -> Request<'static> {
 pub fn drain(
     socket: &DiagSocket,
     seq: u32,
+    bytecode: &[u8],
     buffer: &mut [u8],
     mut chunk: impl FnMut(&[u8]),
 ) -> Result<()> {
-    socket.send(by_default().encode(seq).as_bytes()).context("sending the request")?;
+    let request = Request { bytecode, ..by_default() };
+    socket.send(request.encode(seq).as_bytes()).context("sending the request")?;
     loop {
         let received = match socket.recv(buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

@@ -1,16 +1,15 @@
-//! The cases: which sockets each needs, who takes turns there, and what is made of the numbers.
+//! The cases: which sockets each needs, who takes turns there, and which of them is held against which.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
+use crate::bench_compare::Costs;
 use crate::bench_load::{Churn, Crowd, Village};
 use crate::bench_polls::{Contender, Cost, measure, rhythm, undisturbed};
 use crate::bench_programs::{Effort, Programs};
-use crate::bench_sample::Sample;
-use crate::bench_table::{Growth, Outcome, Report, Row, Target};
+use crate::bench_table::{Growth, Report, Target};
 
 /// One run of the benchmark.
 pub(crate) struct Bench<'a> {
@@ -18,8 +17,6 @@ pub(crate) struct Bench<'a> {
     pub(crate) effort: Effort,
     pub(crate) report: &'a mut Report,
 }
-
-type Costs = BTreeMap<&'static str, Cost>;
 
 impl Bench<'_> {
     /// Runs the cases that are wanted, those that need an idle host first.
@@ -55,11 +52,14 @@ impl Bench<'_> {
                 self.growth(&crowd, &costs);
             }
         }
-        let in_turn = ["1", "2", "7", "10", "closed", "growth", "pgo", "io-uring"];
-        if any(&in_turn) || any(&["4", "5", "6", "9", "12", "kafka"]) {
+        let in_turn = ["1", "2", "10", "closed", "growth", "pgo", "io-uring"];
+        if any(&in_turn) || any(&["4", "5", "6", "7", "9", "12", "kafka"]) {
             let crowd = self.crowd(HUNDRED_THOUSAND)?;
             if any(&in_turn) {
                 self.one_namespace(&crowd, wants, &has)?;
+            }
+            if wants("7") {
+                self.in_parts(&crowd)?;
             }
             if wants("12") {
                 self.against_ss(&crowd)?;
@@ -83,7 +83,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Cases 1, 2, 10, the gain of the profile and the ring in one namespace, all in turn; and case 7.
+    /// Cases 1, 2, 10, the gain of the profile and the ring in one namespace, all in turn.
     fn one_namespace(
         &mut self,
         crowd: &Crowd,
@@ -130,9 +130,6 @@ impl Bench<'_> {
             let what = "jsonl to null, CPU / drain";
             self.ratio("2", what, &costs, ["jsonl", "drain"], Some(Target::AtMost(1.7)));
         }
-        if wants("7") {
-            self.in_parts(crowd)?;
-        }
         if wants("10") {
             let what = "filter for 1 in 100, CPU / case 1";
             let target = Some(Target::AtMost(0.25));
@@ -168,21 +165,37 @@ impl Bench<'_> {
             let poll = Contender::poll(&self.programs.sockeye, Some(&path), crowd.sockets, PROTO);
             poll.with(&["--netlinkers", readers])
         };
-        let turns = [("one reader", poll("1")), ("two readers", poll("2"))];
-        let (mut one, mut two) = (Cost::default(), Cost::default());
+        let drain =
+            |readers| Contender::drain(&self.programs.drain, &path).with(&["--readers", readers]);
+        let turns = [
+            ("one reader", poll("1")),
+            ("two readers", poll("2")),
+            ("one drain", drain("1")),
+            ("two drains", drain("2")),
+        ];
+        let mut all = Costs::new();
         // The longer of two readers decides, which neighbours make later more often than a single one.
         for _ in 0..self.effort.rounds {
-            let mut costs = self.take_turns(crowd, &turns)?;
-            for (name, all) in [("one reader", &mut one), ("two readers", &mut two)] {
-                all.append(costs.remove(name).context("case 7")?);
+            for (name, cost) in self.take_turns(crowd, &turns)? {
+                all.entry(name).or_default().append(cost);
             }
         }
-        let rounds = one.stolen_ticks.0.len();
-        let [one, two] = undisturbed([&one, &two]).map(|cost| cost.took_ms);
-        let detail = format!("{:.0} ms / {:.0} ms", two.median(), one.median());
-        let detail = with_rounds(&detail, &one, rounds);
-        let what = "two readers, wall / one reader";
-        self.add("7", what, &two.over(&one), "", Some(Target::AtMost(0.62)), detail);
+        let target = Some(Target::AtMost(0.62));
+        self.wall(
+            "7",
+            "two readers, wall / one reader",
+            &all,
+            ["two readers", "one reader"],
+            target,
+        );
+        // Of what the kernel does for two readers of even parts nothing is ours.
+        self.wall(
+            "7 bare",
+            "two drains, wall / one drain",
+            &all,
+            ["two drains", "one drain"],
+            None,
+        );
         Ok(())
     }
 
@@ -260,78 +273,6 @@ impl Bench<'_> {
         let costs = measure(&contenders, crowd.sockets, turn, self.effort)?;
         Ok(names.zip(costs).collect())
     }
-
-    fn ratio_if(
-        &mut self,
-        there: bool,
-        case: &str,
-        what: &str,
-        costs: &Costs,
-        names: [&'static str; 2],
-        target: Option<Target>,
-    ) {
-        if there {
-            return self.ratio(case, what, costs, names, target);
-        }
-        self.not_available(case, what);
-    }
-
-    pub(crate) fn not_available(&mut self, case: &str, what: &str) {
-        let (case, what) = (case.to_owned(), what.to_owned());
-        let row = Row { case, what, outcome: Outcome::NotAvailable, detail: String::new() };
-        self.push(row);
-    }
-
-    /// Processor time of the first by that of the second.
-    fn ratio(
-        &mut self,
-        case: &str,
-        what: &str,
-        costs: &Costs,
-        [upper, lower]: [&'static str; 2],
-        target: Option<Target>,
-    ) {
-        let none = Cost::default();
-        let cost = |name| costs.get(name).unwrap_or(&none);
-        let (upper, lower) = (cost(upper), cost(lower));
-        let rounds = upper.stolen_ticks.0.len();
-        let [upper, lower] = undisturbed([upper, lower]).map(|cost| cost.cpu_us);
-        let detail =
-            format!("{:.2} ms / {:.2} ms", upper.median() / 1000.0, lower.median() / 1000.0);
-        let detail = with_rounds(&detail, &upper, rounds);
-        self.add(case, what, &upper.over(&lower), "", target, detail);
-    }
-
-    pub(crate) fn add(
-        &mut self,
-        case: &str,
-        what: &str,
-        sample: &Sample,
-        unit: &'static str,
-        target: Option<Target>,
-        detail: String,
-    ) {
-        let decimals = if sample.highest() >= 1000.0 { 0 } else { 2 };
-        let spread = if sample.0.len() > 1 { sample.spread(decimals) } else { "-".to_owned() };
-        let outcome = Outcome::Value { value: sample.median(), spread, unit, target };
-        self.push(Row { case: case.to_owned(), what: what.to_owned(), outcome, detail });
-    }
-
-    fn push(&mut self, row: Row) {
-        let has_number = row.case.parse::<u32>().is_ok();
-        let rows = if has_number { &mut self.report.targets } else { &mut self.report.further };
-        rows.push(row);
-    }
-
-    #[expect(clippy::unused_self, reason = "reads as what it is")]
-    pub(crate) fn say(&self, what: &str) {
-        println!("-- {what}");
-    }
-}
-
-/// And how many of all rounds are in the sample.
-fn with_rounds(detail: &str, sample: &Sample, rounds: usize) -> String {
-    format!("{detail}, {} of {rounds} rounds", sample.0.len())
 }
 
 pub(crate) const PROTO: &str = "protobufList";

@@ -42,7 +42,7 @@ enum Kind {
 pub(crate) struct Cost {
     /// Processor time of a poll, in microseconds.
     pub(crate) cpu_us: Sample,
-    /// Wall clock of a poll, in milliseconds; of `sockeye run` only.
+    /// Wall clock of a poll, in milliseconds.
     pub(crate) took_ms: Sample,
     /// Processor time that the host took in the turn of a poll, in ticks of /proc/stat.
     pub(crate) stolen_ticks: Sample,
@@ -284,8 +284,7 @@ fn side_by_side(contenders: &[Contender], polls: u32, turn: Duration) -> Result<
         contender.check(polls, stderr)?;
         contender.check_turns(stderr)?;
         let cpu_us = each(stderr, "cpu_us")?;
-        let is_drain = contender.kind == Kind::Drain;
-        let took_ms = if is_drain { Sample::default() } else { each(stderr, "took_ms")? };
+        let took_ms = each(stderr, "took_ms")?;
         let own = stolen_ticks.iter().skip(place).step_by(contenders.len());
         #[expect(clippy::cast_precision_loss, reason = "ticks of one turn")]
         let own = own.map(|ticks| *ticks as f64).skip(WARM_UP as usize);

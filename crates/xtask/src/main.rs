@@ -7,6 +7,7 @@ mod bench_alone;
 mod bench_cases;
 mod bench_child;
 mod bench_closed;
+mod bench_compare;
 mod bench_kafka;
 mod bench_load;
 mod bench_machine;
