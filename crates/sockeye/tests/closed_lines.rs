@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Daemon, sockeye, text};
+use common::{Daemon, SOON, sockeye, text};
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -101,7 +101,7 @@ fn every_end_is_a_line_with_how_long_how_much_and_why() {
     assert_eq!(netns.enter(|| fail_to_connect(silent)).unwrap(), libc::ETIMEDOUT);
     thread::sleep(Duration::from_secs(1));
     daemon.signal("INT");
-    let (code, said) = daemon.wait(Duration::from_secs(10));
+    let (code, said) = daemon.wait(SOON);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains(" sockets closed, ") && said.contains(" shown, 0 lost"), "{said}");
 
@@ -144,7 +144,7 @@ fn it_ends_after_so_many_and_writes_any_format() {
             thread::sleep(Duration::from_millis(50));
             assert!(Instant::now() < deadline, "{format}: it does not end");
         }
-        let (code, said) = daemon.wait(Duration::from_secs(1));
+        let (code, said) = daemon.wait(SOON);
         assert_eq!(code, Some(0), "{said}");
         assert!(said.contains(" 5 shown, 0 lost"), "{format}: {said}");
         let lines: Vec<String> = lines.iter().collect();
@@ -186,7 +186,7 @@ fn nobody_is_told_of_the_own_namespace_and_that_it_is_that_alone() {
         assert!(Instant::now() < deadline, "it does not end");
     }
     let lines: Vec<String> = daemon.lines().collect();
-    let (code, said) = daemon.wait(Duration::from_secs(1));
+    let (code, said) = daemon.wait(SOON);
     assert_eq!((code, lines.len()), (Some(0), 2), "{lines:?} {said}");
     assert!(lines.iter().all(|line| line.contains("127.77.0.11:")), "{lines:?}");
     assert!(said.contains("only this network namespace is read"), "{said}");

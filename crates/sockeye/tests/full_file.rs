@@ -8,7 +8,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use common::{Daemon, eventually};
+use common::{Daemon, SOON, eventually};
 
 #[test]
 fn a_file_at_its_limit_does_not_end_the_daemon_and_has_no_half_row() {
@@ -26,12 +26,12 @@ fn a_file_at_its_limit_does_not_end_the_daemon_and_has_no_half_row() {
         file.display()
     );
     let daemon = Daemon::spawn(command.args(["-c", &run]));
-    eventually(Duration::from_secs(20), "the file has reached its limit", || {
+    eventually(SOON, "the file has reached its limit", || {
         fs::metadata(&file).is_ok_and(|metadata| metadata.len() > 20_000)
     });
     std::thread::sleep(Duration::from_secs(1));
     daemon.signal("TERM");
-    let (code, said) = daemon.wait(Duration::from_secs(8));
+    let (code, said) = daemon.wait(SOON);
     assert_eq!(code, Some(0), "{said}");
     let written = common::rows(&fs::read(&file).unwrap()).len();
     assert!(said.contains(&format!("= delivered {written} + dropped ")), "{written} rows: {said}");

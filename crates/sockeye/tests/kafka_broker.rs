@@ -145,6 +145,8 @@ fn with_a_spool_neither_an_outage_nor_the_death_of_the_daemon_costs_a_row() {
         "0",
         "--log-level",
         "debug",
+        "--shutdown-timeout",
+        "2m",
         "--spool-dir",
         spool.to_str().unwrap(),
     ];

@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Daemon, eventually, listeners, number, rows, sockeye, text};
+use common::{Daemon, SOON, eventually, listeners, number, rows, sockeye, text};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// The distinct times of the dumps of these rows: one for each poll of one namespace.
@@ -119,7 +119,7 @@ fn a_signal_while_idle_ends_it_with_0_and_a_ledger() {
         let reader = thread::spawn(move || lines.count() as u64 + 1);
         thread::sleep(Duration::from_millis(200));
         daemon.signal(signal);
-        let (code, said) = daemon.wait(Duration::from_secs(2));
+        let (code, said) = daemon.wait(BEFORE_THE_TIMEOUT);
         assert_eq!(code, Some(0), "{said}");
         let read = reader.join().unwrap();
         let ledger = ledger(&said, "stdout");
@@ -147,7 +147,7 @@ fn a_signal_at_any_time_of_a_poll_ends_it_with_0_and_a_ledger() {
         let reader = thread::spawn(move || lines.count() as u64 + 1);
         thread::sleep(Duration::from_micros(100_000 + 333 * run as u64));
         daemon.signal(signal);
-        let (code, said) = daemon.wait(Duration::from_secs(5));
+        let (code, said) = daemon.wait(SOON);
         assert_eq!(code, Some(0), "{said}");
         assert_eq!(ledger(&said, "stdout").delivered, reader.join().unwrap(), "{said}");
     }
@@ -163,7 +163,7 @@ fn a_second_signal_ends_it_at_once_while_its_reader_is_stuck() {
         thread::sleep(Duration::from_millis(300));
         assert!(daemon.child.try_wait().unwrap().is_none(), "it flushes");
         daemon.signal(second);
-        let (ended, said) = daemon.wait(Duration::from_secs(1));
+        let (ended, said) = daemon.wait(BEFORE_THE_TIMEOUT);
         assert_eq!(ended, Some(code), "{said}");
     }
 }
@@ -174,7 +174,7 @@ fn one_signal_gives_a_stuck_reader_the_shutdown_timeout_and_says_what_was_lost()
     let daemon = stuck(&["--shutdown-timeout", "5s"]);
     let began = Instant::now();
     daemon.signal("TERM");
-    let (code, said) = daemon.wait(Duration::from_secs(7));
+    let (code, said) = daemon.wait(SOON);
     assert_eq!(code, Some(0), "{said}");
     assert!(began.elapsed() >= Duration::from_millis(4_900), "{:?}", began.elapsed());
     let ledger = ledger(&said, "stdout");
@@ -199,7 +199,7 @@ fn a_reader_that_wakes_up_within_the_shutdown_timeout_gets_everything() {
         pipe.read_to_end(&mut all).unwrap();
         all
     });
-    let (code, said) = daemon.wait(Duration::from_secs(4));
+    let (code, said) = daemon.wait(BEFORE_THE_TIMEOUT);
     assert_eq!(code, Some(0), "{said}");
     let count = rows(&reader.join().unwrap()).len() as u64;
     let ledger = ledger(&said, "stdout");
@@ -221,10 +221,10 @@ fn a_log_that_nobody_reads_does_not_keep_it_alive() {
     at_once.signal("TERM");
     thread::sleep(Duration::from_millis(300));
     at_once.signal("TERM");
-    assert_eq!(at_once.wait(Duration::from_secs(1)).0, Some(143));
+    assert_eq!(at_once.wait(SOON).0, Some(143));
     let alone = start();
     alone.signal("TERM");
-    assert_eq!(alone.wait(Duration::from_secs(10)).0, Some(1));
+    assert_eq!(alone.wait(SOON).0, Some(1));
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn a_stuck_snapshot_is_stopped_by_a_signal_and_says_that_it_is_not_whole() {
     };
     let stopped = start();
     stopped.signal("INT");
-    let (code, said) = stopped.wait(Duration::from_secs(7));
+    let (code, said) = stopped.wait(SOON);
     assert_eq!(
         (code, said.as_str()),
         (Some(1), "sockeye: stopped by a signal; not everything is there\n")
@@ -247,7 +247,7 @@ fn a_stuck_snapshot_is_stopped_by_a_signal_and_says_that_it_is_not_whole() {
     // Its terminal has gone: nobody is there to tell.
     let mut left = start();
     left.signal("HUP");
-    eventually(Duration::from_secs(2), "the end", || left.child.try_wait().unwrap().is_some());
+    eventually(SOON, "the end", || left.child.try_wait().unwrap().is_some());
     assert_eq!(left.child.wait().unwrap().signal(), Some(1));
 }
 
@@ -263,10 +263,10 @@ fn without_reader(command: &mut Command) -> (Option<i32>, String) {
 fn a_reader_that_has_seen_enough_ends_a_run_quietly() {
     let _listeners = listeners();
     let mut daemon =
-        Daemon::start(&["--own-netns-only", "--frequency", "100ms", "--timeout", "50ms"]);
+        Daemon::start(&["--own-netns-only", "--frequency", "600ms", "--timeout", "500ms"]);
     // Like head -1.
     daemon.lines().next().unwrap();
-    let (code, said) = daemon.wait(Duration::from_secs(5));
+    let (code, said) = daemon.wait(SOON);
     assert_eq!(code, Some(0), "{said}");
     assert!(ledger(&said, "stdout").line.contains("(sink_closed "), "{said}");
     // Whether a poll tells that the reader has gone depends on who is faster.
@@ -345,21 +345,19 @@ fn sighup_opens_a_file_again_that_was_moved_away() {
         &dest,
     ]);
     let has_rows = |path: &Path| fs::metadata(path).is_ok_and(|it| it.len() > 0);
-    eventually(Duration::from_secs(5), "rows", || has_rows(&file));
+    eventually(SOON, "rows", || has_rows(&file));
     fs::rename(&file, &moved).unwrap();
     // Without a signal it follows the file.
     let before = fs::metadata(&moved).unwrap().len();
-    eventually(Duration::from_secs(5), "more rows", || {
-        fs::metadata(&moved).unwrap().len() > before
-    });
+    eventually(SOON, "more rows", || fs::metadata(&moved).unwrap().len() > before);
     assert!(!file.exists());
     daemon.signal("HUP");
-    eventually(Duration::from_secs(5), "rows under the old name", || has_rows(&file));
+    eventually(SOON, "rows under the old name", || has_rows(&file));
     let kept = fs::metadata(&moved).unwrap().len();
     thread::sleep(Duration::from_millis(300));
     assert_eq!(fs::metadata(&moved).unwrap().len(), kept, "nothing is added to the old file");
     daemon.signal("TERM");
-    let (code, said) = daemon.wait(Duration::from_secs(5));
+    let (code, said) = daemon.wait(SOON);
     assert_eq!(code, Some(0), "{said}");
     let both = [fs::read(&moved).unwrap(), fs::read(&file).unwrap()].concat();
     assert_eq!(ledger(&said, &dest).delivered, rows(&both).len() as u64);
@@ -383,12 +381,12 @@ fn a_file_with_conversions_has_its_name_when_it_is_complete() {
         "--dest",
         &dest,
     ]);
-    eventually(Duration::from_secs(5), "a file", || !names().is_empty());
+    eventually(SOON, "a file", || !names().is_empty());
     thread::sleep(Duration::from_millis(300));
     let [partial] = names().try_into().unwrap();
     let name = partial.strip_suffix(".partial").unwrap();
     daemon.signal("TERM");
-    let (code, said) = daemon.wait(Duration::from_secs(5));
+    let (code, said) = daemon.wait(SOON);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(names(), [name]);
     let content = fs::read(directory.path().join(name)).unwrap();
@@ -518,3 +516,6 @@ fn decode_shows_rows_of_a_pipe_when_they_are_there() {
     assert_eq!(output.status.code(), Some(0));
     assert!(rows(&output.stdout).len() >= 80);
 }
+
+/// Less than what --shutdown-timeout is by default, thus not because of it.
+const BEFORE_THE_TIMEOUT: Duration = Duration::from_secs(8);

@@ -8,7 +8,7 @@ use std::fs::{self, OpenOptions};
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{Daemon, listeners, sockeye};
+use common::{Daemon, SOON, listeners, sockeye};
 
 #[test]
 fn a_sink_that_loses_rows_beside_one_that_does_not_is_named_with_the_reason() {
@@ -39,7 +39,7 @@ fn a_sink_that_loses_rows_beside_one_that_does_not_is_named_with_the_reason() {
     ]);
     std::thread::sleep(Duration::from_secs(3));
     daemon.signal("TERM");
-    let (code, said) = daemon.wait(Duration::from_secs(10));
+    let (code, said) = daemon.wait(SOON);
     assert_eq!(code, Some(0), "{said}");
     let warned =
         said.lines().find(|line| line.contains("rows dropped")).unwrap_or_else(|| panic!("{said}"));

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use common::{Daemon, eventually, listeners, rows, sockeye, text};
+use common::{Daemon, SOON, eventually, listeners, rows, sockeye, text};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 fn run(dest: &str) -> Command {
@@ -57,7 +57,7 @@ fn assert_whole_behind_a_full_pipe(dest: &str, streams: impl FnOnce(&mut Command
     let daemon = Daemon { child: command.spawn().unwrap() };
     // It has the other ends, which would keep the pipe open.
     drop(command);
-    eventually(Duration::from_secs(20), "a full pipe", || {
+    eventually(SOON, "a full pipe", || {
         poll(&mut [PollFd::new(full.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO).unwrap() == 0
     });
     drop(full);
@@ -71,7 +71,7 @@ fn assert_whole_behind_a_full_pipe(dest: &str, streams: impl FnOnce(&mut Command
     }
     daemon.signal("TERM");
     reader.read_to_string(&mut said).unwrap();
-    assert_eq!(daemon.wait(Duration::from_secs(20)).0, Some(0), "{said}");
+    assert_eq!(daemon.wait(SOON).0, Some(0), "{said}");
     assert_rows_and_log(&said, dest);
 }
 

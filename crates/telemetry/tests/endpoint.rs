@@ -179,19 +179,21 @@ fn an_answer_that_nobody_takes_is_let_go_of() {
 
 #[test]
 fn one_connection_too_many_is_refused_at_once_and_a_silent_one_soon_makes_room() {
-    let served = serve(Fake::default(), limits());
+    let patience = Duration::from_secs(2);
+    let limits = Limits { patience, header: Duration::from_secs(20), ..limits() };
+    let served = serve(Fake::default(), limits);
     let silent: Vec<TcpStream> = (0..4).map(|_| served.connect()).collect();
     // Until all four have been taken.
     std::thread::sleep(Duration::from_millis(50));
     let began = Instant::now();
     let answer = served.get("/healthz");
-    assert!(began.elapsed() < Duration::from_millis(250), "{:?}", began.elapsed());
+    assert!(began.elapsed() < patience, "{:?}", began.elapsed());
     assert!(
         answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("too many connections\n"),
         "{answer}"
     );
     assert_eq!(served.traffic.refused(), 1);
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(patience);
     assert!(served.get("/healthz").ends_with("well\n"));
     drop(silent);
 }

@@ -45,7 +45,7 @@ pub fn tool(class: &str, arguments: &[&str]) -> Result<String> {
 /// Waits until `ready`, which is asked again and again.
 ///
 /// # Errors
-/// `ended` said why it never will be, or half a minute went by; the end of the log is part of the error.
+/// `ended` said why it never will be, or three minutes went by; the end of the log is part of the error.
 pub fn wait_until(
     mut ready: impl FnMut() -> bool,
     mut ended: impl FnMut() -> Option<ExitStatus>,
@@ -55,7 +55,7 @@ pub fn wait_until(
     while !ready() {
         let why = match ended() {
             Some(status) => format!("ended: {status}"),
-            None if Instant::now() > deadline => "is not ready after half a minute".to_owned(),
+            None if Instant::now() > deadline => "is not ready after three minutes".to_owned(),
             None => {
                 thread::sleep(Duration::from_millis(20));
                 continue;
@@ -106,13 +106,13 @@ impl Process {
         kill(self.pid, signal).with_context(|| format!("{signal} to {}", self.pid))
     }
 
-    /// Waits for its end, and makes one after half a minute.
+    /// Waits for its end, and makes one after three minutes.
     pub(crate) fn wait(&mut self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while self.shell.try_wait()?.is_none() {
             if Instant::now() > deadline {
                 self.end();
-                bail!("the broker did not stop in half a minute, and was killed");
+                bail!("the broker did not stop in three minutes, and was killed");
             }
             thread::sleep(Duration::from_millis(10));
         }
@@ -140,5 +140,6 @@ exec >&-
 wait $pid
 kill $watcher 2>/dev/null"#;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A broker whose processors are mostly taken by others needs more than half a minute to start.
+const PATIENCE: Duration = Duration::from_mins(3);
 const LOG_CHARACTERS: usize = 4_000;

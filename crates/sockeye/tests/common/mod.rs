@@ -171,3 +171,6 @@ pub fn eventually(within: Duration, what: &str, mut done: impl FnMut() -> bool) 
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// For what comes at once where nothing else needs the processors.
+pub const SOON: Duration = Duration::from_secs(20);

@@ -137,7 +137,10 @@ fn confined_it_rotates_opens_again_reloads_and_reads_namespaces_that_come_later(
         assert_eq!(daemon.wait(SOON).0, Some(0), "{}", said.text());
         // A poll between the move and the signal finds that the file has gone.
         let moved = "WARN moved away by somebody else: left as it is path=rows";
-        let odd = |line: &str| line.contains("WARN") && !line.contains(moved);
+        // And a host that has something else to do is no fault of ours.
+        let late = "WARN polls take longer than the frequency";
+        let odd =
+            |line: &str| line.contains("WARN") && !line.contains(moved) && !line.contains(late);
         assert!(!said.text().lines().any(odd), "{}", said.text());
         for file in fs::read_dir(directory.path()).unwrap() {
             let file = file.unwrap().path();

@@ -17,7 +17,7 @@ use std::io::{BufRead, BufReader};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::Daemon;
+use common::{Daemon, SOON};
 
 /// What a daemon says on stderr, as it comes.
 #[derive(Clone)]
@@ -53,8 +53,6 @@ impl Said {
         }
     }
 }
-
-const SOON: Duration = Duration::from_secs(20);
 
 /// Often enough for a test, and no endpoint, since tests run side by side.
 const OFTEN: [&str; 7] =

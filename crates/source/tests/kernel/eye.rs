@@ -216,3 +216,6 @@ pub(crate) fn within(patience: Duration, what: &str, mut so: impl FnMut() -> boo
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// For what comes at once where nothing else needs the processors.
+pub(crate) const SOON: Duration = Duration::from_secs(20);

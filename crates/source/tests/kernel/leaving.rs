@@ -11,7 +11,7 @@ use sockeye_testkit::netns::{Netns, TestNetns};
 use sockeye_testkit::netns_anonymous::AnonymousNetns;
 use sockeye_testkit::veth::{VethEnd, veth_pair};
 
-use crate::eye::{Eye, alone, connections, settings, within};
+use crate::eye::{Eye, SOON, alone, connections, settings, within};
 
 const CABLE: &str = "skt-cable";
 
@@ -66,7 +66,7 @@ fn a_namespace_that_dies_while_its_reader_waits_for_a_sink_is_gone_within_a_seco
         eye.outlet.begin_poll();
         eye.source.poll(&eye.outlet, &eye.stop)
     });
-    within(Duration::from_secs(2), "the queue is full", || queue.pending_bytes() > 0);
+    within(SOON, "the queue is full", || queue.pending_bytes() > 0);
     thread::sleep(Duration::from_millis(100));
     drop((held, goes));
     assert!(peer_is_there(&stays), "the reader's socket holds the namespace");

@@ -13,7 +13,8 @@ use sockeye_testkit::procfs;
 use sockeye_testkit::veth::{VethEnd, veth_pair};
 
 use crate::eye::{
-    Eye, Poll, alone, connections, cookies, readers, settings, ss_cookies, with_listeners, within,
+    Eye, Poll, SOON, alone, connections, cookies, readers, settings, ss_cookies, with_listeners,
+    within,
 };
 
 fn ring(recv_batch: u16, cqe_batch: u16) -> Settings {
@@ -60,6 +61,7 @@ fn every_plan_brings_the_rows_of_blocking_reads_at_every_size_of_the_ring() {
                 io_uring: ring(io_uring.0, io_uring.1).io_uring,
                 ..base.clone()
             });
+            let mut nothing = 0;
             for round in 0..3 {
                 let (one, other) = (blocking.poll(), eye.poll());
                 for netns in
@@ -73,7 +75,10 @@ fn every_plan_brings_the_rows_of_blocking_reads_at_every_size_of_the_ring() {
                 assert_eq!((rows(&other, &small).len(), rows(&other, &large).len()), (12, 900));
                 let plan_of = |netns: &TestNetns| other.part(netns.name()).plan;
                 if plan == PlanMode::Auto {
-                    assert_eq!((plan_of(&empty), plan_of(&large)), ("nothing", "parts"));
+                    assert_eq!(plan_of(&large), "parts");
+                    // A socket of another kind, such as that of a dump, counts for a moment after it was closed.
+                    assert!(["nothing", "listeners"].contains(&plan_of(&empty)));
+                    nothing += u32::from(plan_of(&empty) == "nothing");
                     assert!(["listeners", "check"].contains(&plan_of(&listeners[0].0)));
                     let expected = if round == 0 { "walk" } else { "lookups" };
                     assert!(
@@ -83,6 +88,7 @@ fn every_plan_brings_the_rows_of_blocking_reads_at_every_size_of_the_ring() {
                     );
                 }
             }
+            assert!(nothing > 0 || plan == PlanMode::Full);
         }
     }
 }
@@ -116,7 +122,7 @@ fn a_few_threads_serve_two_hundred_namespaces_and_leave_nothing_behind() {
         found.sort_unstable();
         assert_eq!(found, names);
         drop(eye);
-        assert_eq!(counts(), before);
+        within(SOON, "threads and descriptors are gone", || counts() == before);
     }
 }
 
@@ -150,7 +156,7 @@ fn namespaces_that_die_while_one_of_them_waits_for_a_sink_are_gone_within_a_seco
             eye.outlet.begin_poll();
             eye.source.poll(&eye.outlet, &eye.stop)
         });
-        within(Duration::from_secs(2), "the queue is full", || queue.pending_bytes() > 0);
+        within(SOON, "the queue is full", || queue.pending_bytes() > 0);
         thread::sleep(Duration::from_millis(100));
         drop((held, goes));
         within(Duration::from_secs(1), "the peers vanish", || peers(&stays) == 0);
@@ -213,7 +219,7 @@ fn a_stop_and_a_deadline_end_every_conversation() {
         eye.outlet.begin_poll();
         eye.source.poll(&eye.outlet, &eye.stop)
     });
-    within(Duration::from_secs(2), "the queue is full", || queue.pending_bytes() > 0);
+    within(SOON, "the queue is full", || queue.pending_bytes() > 0);
     stop.request();
     let began = Instant::now();
     let parts = poll.join().unwrap();
