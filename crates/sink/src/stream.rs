@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use sockeye_pipeline::{Delivery, SendError, Sink};
@@ -20,7 +21,8 @@ pub struct Stream {
     /// Empty once it is written.
     header: Vec<u8>,
     /// What it writes goes where the log goes. A pipe that is full takes a write in pieces, and lines of others between
-    /// them, so that this process's other writers to stderr wait for the end of each.
+    /// them, so that lines of the log wait for the end of each. Where writes do not block, as those of the log do not
+    /// either, they don't: nobody may have to wait there who did not before.
     beside_the_log: bool,
 }
 
@@ -30,7 +32,7 @@ impl Stream {
     /// # Errors
     /// The process has no file descriptor left.
     pub fn stdout(header: Vec<u8>) -> io::Result<Self> {
-        let beside_the_log = is_one_file(io::stdout(), io::stderr());
+        let beside_the_log = is_one_file(io::stdout(), io::stderr()) && blocks(io::stdout());
         let stream = Self::new(io::stdout().as_fd().try_clone_to_owned()?, header);
         Ok(Self { beside_the_log, ..stream })
     }
@@ -41,7 +43,7 @@ impl Stream {
     /// The process has no file descriptor left.
     pub fn stderr(header: Vec<u8>) -> io::Result<Self> {
         let stream = Self::new(io::stderr().as_fd().try_clone_to_owned()?, header);
-        Ok(Self { beside_the_log: true, ..stream })
+        Ok(Self { beside_the_log: blocks(io::stderr()), ..stream })
     }
 
     /// Any descriptor that can be written; one that does not block is waited for.
@@ -100,6 +102,11 @@ fn write_all(file: &mut File, mut bytes: &[u8]) -> Result<(), PutError> {
 /// Whether both are open on the same pipe, terminal or file: `2>&1`.
 fn is_one_file(one: impl AsFd, other: impl AsFd) -> bool {
     matches!((fstat(one), fstat(other)), (Ok(one), Ok(other)) if (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+}
+
+fn blocks(fd: impl AsFd) -> bool {
+    fcntl(fd, FcntlArg::F_GETFL)
+        .is_ok_and(|flags| !OFlag::from_bits_retain(flags).contains(OFlag::O_NONBLOCK))
 }
 
 /// Returns as well when the other side has gone; the next write says so.

@@ -4,13 +4,15 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, PipeWriter, Read, pipe};
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, pipe};
 use std::os::fd::AsFd;
 use std::process::Command;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
 use common::{Daemon, SOON, eventually, listeners, rows, sockeye, text};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 fn run(dest: &str) -> Command {
@@ -20,11 +22,11 @@ fn run(dest: &str) -> Command {
 }
 
 #[test]
-fn rows_and_the_log_on_one_stderr_do_not_tear_one_another() {
+fn what_is_on_stderr_is_rows_the_log_and_the_last_words() {
     let _listeners = listeners();
     let mut command = run("stderr");
     let output = command
-        .args(["--frequency", "100ms", "--timeout", "50ms", "--max-loops", "3"])
+        .args(["--frequency", "600ms", "--timeout", "500ms", "--max-loops", "2"])
         .output()
         .unwrap();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0));
@@ -46,6 +48,22 @@ fn a_line_of_the_log_waits_for_the_end_of_rows_where_stderr_is_stdout() {
     });
 }
 
+#[test]
+fn a_full_stderr_whose_writes_do_not_block_keeps_it_no_longer_than_the_shutdown_timeout() {
+    let _listeners = listeners();
+    let (reader, writer) = pipe().unwrap();
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    let mut command = run("stderr");
+    command.args(["--frequency", "1h", "--jitter", "0", "--shutdown-timeout", "1s"]);
+    let full = writer.try_clone().unwrap();
+    let daemon = Daemon { child: command.stderr(writer).spawn().unwrap() };
+    wait_until_full(&full);
+    daemon.signal("TERM");
+    // Its last words are lost, but nobody waits for a place for them until the last resort ends it with 1.
+    assert_eq!(daemon.wait(SOON).0, Some(0));
+    drop(reader);
+}
+
 /// Has the daemon log something while a pipe has taken half of its rows, and reads everything then.
 fn assert_whole_behind_a_full_pipe(dest: &str, streams: impl FnOnce(&mut Command, PipeWriter)) {
     let _listeners = listeners();
@@ -57,22 +75,40 @@ fn assert_whole_behind_a_full_pipe(dest: &str, streams: impl FnOnce(&mut Command
     let daemon = Daemon { child: command.spawn().unwrap() };
     // It has the other ends, which would keep the pipe open.
     drop(command);
-    eventually(SOON, "a full pipe", || {
-        poll(&mut [PollFd::new(full.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO).unwrap() == 0
-    });
+    wait_until_full(&full);
     drop(full);
     daemon.signal("HUP");
     // Until the line about it has taken its place behind the rows.
     thread::sleep(Duration::from_millis(300));
-    let mut reader = BufReader::new(reader);
+    let lines = lines_of(reader);
     let mut said = String::new();
     while !said.contains(" INFO SIGHUP: files are opened again") {
-        assert!(reader.read_line(&mut said).unwrap() > 0, "{said}");
+        said.push_str(&lines.recv_timeout(SOON).unwrap());
     }
     daemon.signal("TERM");
-    reader.read_to_string(&mut said).unwrap();
     assert_eq!(daemon.wait(SOON).0, Some(0), "{said}");
+    // With it the other end of the pipe has gone.
+    said.extend(lines);
     assert_rows_and_log(&said, dest);
+}
+
+fn wait_until_full(pipe: &PipeWriter) {
+    eventually(SOON, "a full pipe", || {
+        poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO).unwrap() == 0
+    });
+}
+
+/// Lines as they come, each with its newline.
+fn lines_of(reader: PipeReader) -> Receiver<String> {
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        let mut reader = BufReader::new(reader);
+        let mut line = String::new();
+        while reader.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+            let _ = sender.send(std::mem::take(&mut line));
+        }
+    });
+    lines
 }
 
 /// Every line is a row of the ledger, or one of the log or of the last words: what is torn is neither.
