@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::num::NonZeroUsize;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use sockeye_benches::request::drain;
 use sockeye_sys::{DiagSocket, clock};
 
 fn main() -> Result<()> {
-    let (mut loops, mut every, mut readers) = (1_u32, Duration::ZERO, 1);
+    let (mut loops, mut every, mut readers) = (1_u32, Duration::ZERO, NonZeroUsize::MIN);
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let value = arguments.next().with_context(|| format!("{name} has no value"))?;
@@ -50,7 +51,7 @@ struct Reader {
 }
 
 /// A single one reads everything, as [`sockeye_benches::request::by_default`] asks for it.
-fn readers_of(count: usize) -> Result<Vec<Reader>> {
+fn readers_of(count: NonZeroUsize) -> Result<Vec<Reader>> {
     let programs = parts::programs(count)?.into_iter();
     let reader = |program| {
         let socket = DiagSocket::open(Duration::from_mins(1))?;
@@ -61,9 +62,7 @@ fn readers_of(count: usize) -> Result<Vec<Reader>> {
 
 /// Has all of them read at once, and returns how many bytes that were.
 fn read(readers: &mut [Reader], seq: u32) -> Result<usize> {
-    let Some((first, others)) = readers.split_first_mut() else {
-        bail!("--readers 0; allowed: 1 and more")
-    };
+    let (first, others) = readers.split_first_mut().context("there is a reader")?;
     thread::scope(|scope| {
         let others: Vec<_> =
             others.iter_mut().map(|other| scope.spawn(move || other.read(seq))).collect();

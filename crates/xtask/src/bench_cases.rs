@@ -188,7 +188,7 @@ impl Bench<'_> {
             ["two readers", "one reader"],
             target,
         );
-        // Of what the kernel does for two readers of even parts nothing is ours.
+        // What two readers cost the kernel, without us.
         self.wall(
             "7 bare",
             "two drains, wall / one drain",
@@ -217,7 +217,12 @@ impl Bench<'_> {
             let rows = crowd.sockets + village.sockets;
             let all = || {
                 let all = Contender::poll(&self.programs.sockeye, None, rows, PROTO);
-                let all = if churn == Churn::None { all } else { all.moving() };
+                let all = match churn {
+                    Churn::None => all,
+                    Churn::Reset => all.moving(),
+                    // What is left behind stays for a minute: the slower the polls have to be, the more of it.
+                    Churn::Closed => all.give_or_take(rows / 5),
+                };
                 if listens { all.with(&["--closed", "on"]) } else { all }
             };
             let alone = Contender::poll(&self.programs.sockeye, Some(&path), crowd.sockets, PROTO);
@@ -272,6 +277,11 @@ impl Bench<'_> {
         self.say(&format!("by turns of {} ms: {list}", turn.as_millis()));
         let costs = measure(&contenders, crowd.sockets, turn, self.effort)?;
         Ok(names.zip(costs).collect())
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as what it is")]
+    pub(crate) fn say(&self, what: &str) {
+        println!("-- {what}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::bench_cases::Bench;
 use crate::bench_polls::{Cost, undisturbed};
 use crate::bench_sample::Sample;
-use crate::bench_table::{Outcome, Row, Target};
+use crate::bench_table::{Outcome, Row, Target, short};
 
 /// What contenders cost, by their names.
 pub(crate) type Costs = BTreeMap<&'static str, Cost>;
@@ -72,9 +72,9 @@ impl Bench<'_> {
         let (upper, lower) = (cost(upper), cost(lower));
         let rounds = upper.stolen_ticks.0.len();
         let [upper, lower] = undisturbed([upper, lower]).map(ms);
-        let (over, under) = (upper.median(), lower.median());
+        let (over, under) = (short(upper.median()), short(lower.median()));
         let counted = upper.0.len();
-        let detail = format!("{over:.2} ms / {under:.2} ms, {counted} of {rounds} rounds");
+        let detail = format!("{over} ms / {under} ms, {counted} of {rounds} rounds");
         self.add(case, what, &upper.over(&lower), "", target, detail);
     }
 
@@ -97,10 +97,5 @@ impl Bench<'_> {
         let has_number = row.case.parse::<u32>().is_ok();
         let rows = if has_number { &mut self.report.targets } else { &mut self.report.further };
         rows.push(row);
-    }
-
-    #[expect(clippy::unused_self, reason = "reads as what it is")]
-    pub(crate) fn say(&self, what: &str) {
-        println!("-- {what}");
     }
 }

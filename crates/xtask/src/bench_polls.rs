@@ -288,12 +288,13 @@ fn side_by_side(contenders: &[Contender], polls: u32, turn: Duration) -> Result<
         let own = stolen_ticks.iter().skip(place).step_by(contenders.len());
         #[expect(clippy::cast_precision_loss, reason = "ticks of one turn")]
         let own = own.map(|ticks| *ticks as f64).skip(WARM_UP as usize);
-        let cost = Cost { stolen_ticks: Sample(own.collect()), cpu_us, took_ms };
-        // Who watched for stolen time was late itself, and has not seen the last turns.
-        let polls = cost.cpu_us.0.len().min(cost.stolen_ticks.0.len());
-        Ok(cost.only(&(0..polls).collect::<Vec<_>>()))
+        Ok(Cost { stolen_ticks: Sample(own.collect()), cpu_us, took_ms })
     };
-    contenders.iter().zip(&stderr).enumerate().map(cost).collect()
+    let costs = contenders.iter().zip(&stderr).enumerate().map(cost).collect::<Result<Vec<_>>>()?;
+    // Who watched for stolen time was late itself, and has not seen the last turns; rounds are of turns of all.
+    let rounds = |cost: &Cost| cost.cpu_us.0.len().min(cost.stolen_ticks.0.len());
+    let rounds: Vec<_> = (0..costs.iter().map(rounds).min().unwrap_or(0)).collect();
+    Ok(costs.iter().map(|cost| cost.only(&rounds)).collect())
 }
 
 /// What `sockeye run` says at its end: its summary, and the ledger of its one destination.

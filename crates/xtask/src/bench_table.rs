@@ -166,7 +166,7 @@ impl RowCost {
 }
 
 /// Three figures where there is a point, and no more than needed where there is none.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     let digits = match value.abs() {
         1000.0.. => 0,
         100.0.. => 1,
