@@ -401,9 +401,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (watcher, calls) = watch(&[dir.path().to_owned()]);
         fs::write(dir.path().join("blue"), "").unwrap();
-        let begin = Instant::now();
         drop(watcher);
-        assert!(begin.elapsed() < SOON);
         // The closure, and with it the sender, is gone.
         while calls.try_recv().is_ok() {}
         assert_eq!(calls.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected));
