@@ -1,35 +1,30 @@
 //! Parts of a namespace by its ports, for bare loops that read one each.
 
-use std::num::NonZeroUsize;
+use std::num::NonZeroU16;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
+use sockeye_filter::{Support, bytecode};
+use sockeye_source::sockdiag::split::Sample;
 use sockeye_sys::DiagSocket;
-use sockeye_wire::bytecode::{Predicate, assemble};
 use sockeye_wire::inet_diag::is_socket;
-use sockeye_wire::request::Part;
 use sockeye_wire::{AttrSet, InetDiag, Messages};
 
 use crate::request::drain;
 
-/// A program for each of so many parts of the calling thread's network namespace, which hold every socket once and are as
-/// even as the ports of its sockets are now: pairs of ports are put in order, and the order is cut.
+/// A program for each of so many parts of the calling thread's network namespace, cut as a poll cuts it by what the last one
+/// saw of its ports.
 ///
 /// # Errors
-/// The kernel refused, or a program is too long.
-pub fn programs(count: NonZeroUsize) -> Result<Vec<Vec<u8>>> {
-    let mut pairs = ports(&[])?;
-    pairs.sort_unstable();
-    let count = count.get();
-    let cut = |part: usize| pairs.get(pairs.len() * part / count).copied().unwrap_or_default();
-    let program = |part: usize| {
-        let from = if part == 0 { Predicate::ALWAYS } else { below(cut(part)).negated() };
-        let to = if part + 1 == count { Predicate::ALWAYS } else { below(cut(part + 1)) };
-        let mut program = Vec::new();
-        assemble(&from.and(to), &mut program).map_err(|_| anyhow!("a program is too long"))?;
-        Ok(program)
-    };
-    (0..count).map(program).collect()
+/// The kernel refused.
+pub fn programs(count: NonZeroU16) -> Result<Vec<Vec<u8>>> {
+    let mut sample = Sample::default();
+    for pair in ports(&[])? {
+        sample.see(|| pair);
+    }
+    let parts = sample.parts(count.get());
+    let program = |part| bytecode(None, part, Support::LEAST).unwrap_or_default();
+    Ok(parts.iter().map(|part| program(part)).collect())
 }
 
 /// Source and destination port of each socket that the program lets through.
@@ -42,17 +37,6 @@ fn ports(program: &[u8]) -> Result<Vec<(u16, u16)>> {
         pairs.extend(views.map(|socket| (socket.source_port(), socket.destination_port())));
     })?;
     Ok(pairs)
-}
-
-/// Every pair in front of this one.
-fn below((source, destination): (u16, u16)) -> Predicate {
-    let sources = |low, high| Part { source: (low, high), ..Part::ALL };
-    let before =
-        source.checked_sub(1).map_or(Predicate::NEVER, |high| sources(0, high).predicate());
-    let beginning = destination.checked_sub(1).map_or(Predicate::NEVER, |high| {
-        Part { destination: (0, high), ..sources(source, source) }.predicate()
-    });
-    before.or(beginning)
 }
 
 #[cfg(test)]
@@ -77,7 +61,8 @@ mod tests {
         pairs.extend(ends.iter().map(|(client, _)| (ours, port(client))));
         pairs.sort_unstable();
         for count in [1, 2, 3] {
-            let parts = programs(NonZeroUsize::new(count).unwrap()).unwrap();
+            let parts = programs(NonZeroU16::new(count).unwrap()).unwrap();
+            let count = usize::from(count);
             assert_eq!(parts.len(), count);
             // Sockets of other tests may come and go, and ours stay.
             let dumps: Vec<_> = parts.iter().map(|program| ports(program).unwrap()).collect();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use sockeye_sys::DiagSocket;
 use sockeye_testkit::pcap::{Direction, PcapReader};
-use sockeye_wire::inet_diag::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK};
+use sockeye_wire::inet_diag::is_socket;
 use sockeye_wire::{AttrSet, InetDiag, Messages};
 
 use crate::request::drain;
@@ -76,9 +76,8 @@ impl Recorded {
             let length = (message.payload.len() + HEADER_BYTES).next_multiple_of(4).min(rest.len());
             let (bytes, after) = rest.split_at(length);
             rest = after;
-            let is_socket = [TCPDIAG_GETSOCK, SOCK_DIAG_BY_FAMILY].contains(&message.kind);
             let socket = InetDiag::parse(message.payload, AttrSet::ALL);
-            if is_socket && socket.is_ok_and(|socket| socket.state() == ESTABLISHED) {
+            if is_socket(message.kind) && socket.is_ok_and(|socket| socket.state() == ESTABLISHED) {
                 self.chunk.extend_from_slice(bytes);
                 self.rows += 1;
             }

@@ -6,7 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::num::NonZeroUsize;
+use std::num::NonZeroU16;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use sockeye_benches::request::drain;
 use sockeye_sys::{DiagSocket, clock};
 
 fn main() -> Result<()> {
-    let (mut loops, mut every, mut readers) = (1_u32, Duration::ZERO, NonZeroUsize::MIN);
+    let (mut loops, mut every, mut readers) = (1_u32, Duration::ZERO, NonZeroU16::MIN);
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let value = arguments.next().with_context(|| format!("{name} has no value"))?;
@@ -51,7 +51,7 @@ struct Reader {
 }
 
 /// A single one reads everything, as [`sockeye_benches::request::by_default`] asks for it.
-fn readers_of(count: NonZeroUsize) -> Result<Vec<Reader>> {
+fn readers_of(count: NonZeroU16) -> Result<Vec<Reader>> {
     let programs = parts::programs(count)?.into_iter();
     let reader = |program| {
         let socket = DiagSocket::open(Duration::from_mins(1))?;

@@ -9,7 +9,7 @@ use netlink_packet_sock_diag::inet::{InetResponse, Timer};
 use prost::Message;
 use sockeye_record::v1::{Envelope, XtcpFlatRecord};
 use sockeye_record::{BufferPool, Builder, Encoder, Format, Limits, SocketRow};
-use sockeye_wire::inet_diag::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK};
+use sockeye_wire::inet_diag::is_socket;
 use sockeye_wire::{Address, AttrSet, InetDiag, Messages};
 
 use crate::common::pcap::{captures, packets};
@@ -71,9 +71,7 @@ fn socket_payloads(file: &std::path::Path) -> Vec<Vec<u8>> {
         for message in Messages::new(packet) {
             let message = message.unwrap();
             // Replies are parts of a dump; a request of the same type is not.
-            if matches!(message.kind, TCPDIAG_GETSOCK | SOCK_DIAG_BY_FAMILY)
-                && message.flags & 1 == 0
-            {
+            if is_socket(message.kind) && message.flags & 1 == 0 {
                 payloads.push(message.payload.to_vec());
             }
         }

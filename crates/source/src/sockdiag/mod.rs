@@ -29,7 +29,7 @@ mod rows;
 mod sample;
 mod settings;
 mod source;
-mod split;
+pub mod split;
 
 pub use channel::Channel;
 pub use counters::{Counters, Totals};

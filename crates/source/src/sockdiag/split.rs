@@ -4,7 +4,7 @@ use sockeye_wire::request::Part;
 
 /// Source and destination ports of evenly spread sockets.
 #[derive(Debug, Default)]
-pub(crate) struct Sample {
+pub struct Sample {
     pairs: Vec<(u16, u16)>,
     /// Every so many sockets one is kept; 0 while there are none.
     stride: u32,
@@ -14,7 +14,7 @@ pub(crate) struct Sample {
 impl Sample {
     /// Sees one socket.
     #[inline]
-    pub(crate) fn see(&mut self, ports: impl FnOnce() -> (u16, u16)) {
+    pub fn see(&mut self, ports: impl FnOnce() -> (u16, u16)) {
         if self.skip > 0 {
             self.skip -= 1;
             return;
@@ -62,7 +62,7 @@ impl Sample {
     /// sample; without a sample, its share of the source ports. Sockets with the same pair of ports can't be told apart.
     ///
     /// A part is at most three rectangles: the end of one source port, whole source ports, the beginning of one.
-    pub(crate) fn parts(&self, count: u16) -> Vec<Vec<Part>> {
+    pub fn parts(&self, count: u16) -> Vec<Vec<Part>> {
         let mut pairs = self.pairs.clone();
         pairs.sort_unstable();
         let mut firsts: Vec<(u16, u16)> = (1..count).filter_map(|i| at(&pairs, i, count)).collect();
