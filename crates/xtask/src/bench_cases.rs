@@ -180,22 +180,12 @@ impl Bench<'_> {
                 all.entry(name).or_default().append(cost);
             }
         }
-        let target = Some(Target::AtMost(0.62));
-        self.wall(
-            "7",
-            "two readers, wall / one reader",
-            &all,
-            ["two readers", "one reader"],
-            target,
-        );
+        let wall = |cost: Cost| cost.took_ms;
+        let (what, names) = ("two readers, wall / one reader", ["two readers", "one reader"]);
+        self.compare("7", what, &all, names, Some(Target::AtMost(0.62)), wall);
         // What two readers cost the kernel, without us.
-        self.wall(
-            "7 bare",
-            "two drains, wall / one drain",
-            &all,
-            ["two drains", "one drain"],
-            None,
-        );
+        let (what, names) = ("two drains, wall / one drain", ["two drains", "one drain"]);
+        self.compare("7 bare", what, &all, names, None, wall);
         Ok(())
     }
 

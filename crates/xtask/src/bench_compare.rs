@@ -45,20 +45,8 @@ impl Bench<'_> {
         self.compare(case, what, costs, names, target, ms);
     }
 
-    /// Wall clock of the first by that of the second.
-    pub(crate) fn wall(
-        &mut self,
-        case: &str,
-        what: &str,
-        costs: &Costs,
-        names: [&'static str; 2],
-        target: Option<Target>,
-    ) {
-        self.compare(case, what, costs, names, target, |cost| cost.took_ms);
-    }
-
     /// Milliseconds of some kind of the first by those of the second, poll by poll.
-    fn compare(
+    pub(crate) fn compare(
         &mut self,
         case: &str,
         what: &str,
