@@ -11,11 +11,11 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Daemon, SOON, sockeye, text};
+use common::{Daemon, SOON, lines_of, sockeye, text};
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -32,10 +32,8 @@ const OF_COUNTS: &str = "src 127.77.0.10 or dst 127.77.0.10";
 /// Lines of `sockeye closed`, as they come.
 fn watch(arguments: &[&str], filter: &str) -> (Daemon, Receiver<String>) {
     let mut daemon = Daemon::spawn(sockeye().arg("closed").args(arguments).arg(filter));
-    let lines = daemon.lines();
-    let (sender, receiver) = channel();
-    thread::spawn(move || lines.map_while(|line| sender.send(line).ok()).for_each(drop));
-    (daemon, receiver)
+    let lines = lines_of(daemon.child.stdout.take().unwrap());
+    (daemon, lines)
 }
 
 /// A connection over which so much goes both ways, and that has ended; the client's port.

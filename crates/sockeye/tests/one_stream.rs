@@ -4,14 +4,13 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, PipeReader, PipeWriter, pipe};
+use std::io::{PipeWriter, pipe};
 use std::os::fd::AsFd;
 use std::process::Command;
-use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use common::{Daemon, SOON, eventually, listeners, rows, sockeye, text};
+use common::{Daemon, SOON, eventually, lines_of, listeners, rows, sockeye, text};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -83,12 +82,12 @@ fn assert_whole_behind_a_full_pipe(dest: &str, streams: impl FnOnce(&mut Command
     let lines = lines_of(reader);
     let mut said = String::new();
     while !said.contains(" INFO SIGHUP: files are opened again") {
-        said.push_str(&lines.recv_timeout(SOON).unwrap());
+        said.extend([&lines.recv_timeout(SOON).unwrap(), "\n"]);
     }
     daemon.signal("TERM");
     assert_eq!(daemon.wait(SOON).0, Some(0), "{said}");
     // With it the other end of the pipe has gone.
-    said.extend(lines);
+    said.extend(lines.iter().flat_map(|line| [line, "\n".to_owned()]));
     assert_rows_and_log(&said, dest);
 }
 
@@ -96,19 +95,6 @@ fn wait_until_full(pipe: &PipeWriter) {
     eventually(SOON, "a full pipe", || {
         poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO).unwrap() == 0
     });
-}
-
-/// Lines as they come, each with its newline.
-fn lines_of(reader: PipeReader) -> Receiver<String> {
-    let (sender, lines) = channel();
-    thread::spawn(move || {
-        let mut reader = BufReader::new(reader);
-        let mut line = String::new();
-        while reader.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
-            let _ = sender.send(std::mem::take(&mut line));
-        }
-    });
-    lines
 }
 
 /// Every line is a row of the ledger, or one of the log or of the last words: what is torn is neither.

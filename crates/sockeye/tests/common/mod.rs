@@ -4,9 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use sockeye_testkit::Row;
@@ -146,7 +147,7 @@ impl Daemon {
             if let Some(status) = self.child.try_wait().unwrap() {
                 let mut said = String::new();
                 if let Some(mut stderr) = self.child.stderr.take() {
-                    std::io::Read::read_to_string(&mut stderr, &mut said).unwrap();
+                    stderr.read_to_string(&mut said).unwrap();
                 }
                 return (status.code(), said);
             }
@@ -161,6 +162,14 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Lines as they come, so that they can be waited for.
+pub fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    let heard = BufReader::new(stream).lines().map_while(Result::ok);
+    std::thread::spawn(move || heard.map_while(|line| sender.send(line).ok()).for_each(drop));
+    lines
 }
 
 /// Tries until `done`, at most for `within`.
