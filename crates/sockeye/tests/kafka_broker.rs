@@ -46,13 +46,13 @@ fn what_the_ledger_calls_delivered_is_what_a_consumer_gets_each_row_once() {
             "--max-loops",
             "11",
             "--frequency",
-            "1s",
+            "5s",
             "--timeout",
-            "900ms",
+            "4900ms",
             "--jitter",
             "0",
             "--queue-bytes",
-            "128MiB",
+            "512MiB",
             "--kafka-set",
             "allow.auto.create.topics=true",
         ],
@@ -65,7 +65,7 @@ fn what_the_ledger_calls_delivered_is_what_a_consumer_gets_each_row_once() {
     assert_eq!(distinct(&rows), delivered);
     let crowd = crowd.netns.inode().unwrap();
     let of_crowd = rows.iter().filter(|(inode, ..)| *inode == crowd).count();
-    assert_eq!(of_crowd, 11 * 20_002, "two listeners and 20,000 ends of connections a poll");
+    assert_eq!(of_crowd, 11 * 20_002, "two listeners, 20,000 ends of connections a poll: {said}");
 }
 
 #[test]
