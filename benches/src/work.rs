@@ -24,6 +24,8 @@ pub enum Case {
     Encode(Format),
     /// Messages to bytes: what a socket costs a reader.
     Row(Format),
+    /// The same on a processor that can not write eight columns at a time.
+    RowWithoutAvx512(Format),
     /// Messages to envelopes, a cut every [`ENVELOPE_ROWS`] rows.
     Envelope(Format),
 }
@@ -49,6 +51,7 @@ impl Case {
         let mut cases = vec![Self::Decode, Self::Filter];
         cases.extend(formats().map(Self::Encode));
         cases.extend([Format::ProtobufList, Format::Jsonl].map(Self::Row));
+        cases.push(Self::RowWithoutAvx512(Format::ProtobufList));
         cases.extend([Format::ProtobufList, Format::ProtoJson].map(Self::Envelope));
         cases
     }
@@ -67,6 +70,7 @@ impl fmt::Display for Case {
             Self::Filter => f.write_str("filter"),
             Self::Encode(format) => write!(f, "encode-{}", format.name()),
             Self::Row(format) => write!(f, "row-{}", format.name()),
+            Self::RowWithoutAvx512(format) => write!(f, "row-{}-without-avx512", format.name()),
             Self::Envelope(format) => write!(f, "envelope-{}", format.name()),
         }
     }
@@ -77,12 +81,18 @@ impl<'a> Work<'a> {
     pub fn new(case: Case, recorded: &'a Recorded) -> Self {
         let format = match case {
             Case::Decode | Case::Filter => Format::ProtobufList,
-            Case::Encode(format) | Case::Row(format) | Case::Envelope(format) => format,
+            Case::Encode(format)
+            | Case::Row(format)
+            | Case::RowWithoutAvx512(format)
+            | Case::Envelope(format) => format,
         };
         let encoding = Encoding { format, columns: None, humanize: None };
         let attrs = by_default().attrs;
         let dump = dump();
         let mut encoder = Encoder::new(&encoding);
+        if let Case::RowWithoutAvx512(_) = case {
+            encoder = encoder.without_avx512();
+        }
         encoder.begin_dump(&dump);
         let limits = Limits { rows: ENVELOPE_ROWS, bytes: 768 * 1024 };
         let mut builder = Builder::new(Encoder::new(&encoding), limits, BufferPool::new(4));
@@ -112,7 +122,7 @@ impl<'a> Work<'a> {
             Case::Decode => self.decode(),
             Case::Filter => self.filter(),
             Case::Encode(_) => self.encode(),
-            Case::Row(_) => self.row(),
+            Case::Row(_) | Case::RowWithoutAvx512(_) => self.row(),
             Case::Envelope(_) => self.envelope(),
         }
     }

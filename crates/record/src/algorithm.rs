@@ -14,12 +14,17 @@ impl<'a> Algorithm<'a> {
     #[inline(always)]
     pub(crate) fn of(as_sent: &'a [u8]) -> Self {
         // Nearly all rows have one of few: to compare the bytes costs less than to look for their end, and whether they are text.
-        match as_sent {
-            b"cubic\0" => Self::known(1, "cubic"),
-            b"reno\0" => Self { number: None, text: Some("reno") },
-            b"bbr\0" => Self::known(5, "bbr"),
-            b"dctcp\0" => Self::known(2, "dctcp"),
-            _ => Self::named(as_sent),
+        // (By `==`, which compares words; patterns compare byte by byte.)
+        if as_sent == b"cubic\0" {
+            Self::known(1, "cubic")
+        } else if as_sent == b"reno\0" {
+            Self { number: None, text: Some("reno") }
+        } else if as_sent == b"bbr\0" {
+            Self::known(5, "bbr")
+        } else if as_sent == b"dctcp\0" {
+            Self::known(2, "dctcp")
+        } else {
+            Self::named(as_sent)
         }
     }
 

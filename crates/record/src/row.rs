@@ -2,7 +2,7 @@
 
 use sockeye_wire::attrs::nr;
 use sockeye_wire::companions::{BbrInfo, DctcpInfo, MemInfo, SkMemInfo, VegasInfo};
-use sockeye_wire::inet_diag::InetDiag;
+use sockeye_wire::inet_diag::{InetDiag, MSG_BYTES};
 use sockeye_wire::tcp_info::{KNOWN_BYTES, TcpInfo};
 use sockeye_wire::ulp::Ulp;
 
@@ -90,14 +90,14 @@ impl<'a> SocketRow<'a> {
 
     /// The structs of a socket that is as most are: they have the lengths that are known, and none is there that few have.
     #[inline(always)]
-    pub(crate) fn common(&self) -> Option<Common<'a>> {
+    pub(crate) fn common(&self) -> Option<Structs<'a>> {
         if self.joined.is_some() {
             return None;
         }
         let socket = self.polled.socket;
         let (info, skmeminfo) = (socket.info()?.whole()?, socket.skmeminfo()?.whole()?);
         let few = [nr::MEMINFO, nr::VEGASINFO, nr::DCTCPINFO, nr::ULP_INFO];
-        socket.has_none_of(few).then_some((info, skmeminfo))
+        socket.has_none_of(few).then_some(Structs { msg: socket.msg(), info, skmeminfo })
     }
 }
 
@@ -126,7 +126,12 @@ pub(crate) struct SocketView<'a> {
 }
 
 /// The structs of a common row.
-pub(crate) type Common<'a> = (&'a [u8; KNOWN_BYTES], &'a [u8; SkMemInfo::BYTES]);
+#[derive(Clone, Copy)]
+pub(crate) struct Structs<'a> {
+    pub(crate) msg: &'a [u8; MSG_BYTES],
+    pub(crate) info: &'a [u8; KNOWN_BYTES],
+    pub(crate) skmeminfo: &'a [u8; SkMemInfo::BYTES],
+}
 
 impl<'a> SocketView<'a> {
     /// The view of any row. `closed`: the dump is one of closed sockets, of which the kernel does not tell the owner.
@@ -161,7 +166,7 @@ impl<'a> SocketView<'a> {
     pub(crate) fn common(
         row: &Polled<'a>,
         deltas: Option<&'a Deltas>,
-        (info, skmeminfo): Common<'a>,
+        Structs { info, skmeminfo, .. }: Structs<'a>,
         flags: u64,
     ) -> Self {
         let Polled { socket, record_counter, socket_fd, netlinker_id } = *row;
@@ -234,18 +239,23 @@ pub(crate) const NSID: u64 = 1 << 32;
 
 /// `TCP_INFINITE_SSTHRESH` is no number of segments. (Nor is 0, what LISTEN has; the column's presence says so.)
 pub(crate) fn finite_ssthresh(segments: u32) -> Option<u32> {
-    (segments < 0x7fff_ffff).then_some(segments)
+    (segments < NEVER).then_some(segments)
 }
 
 /// All ones is "unlimited". (0 is "not set"; the column's presence says so.)
 pub(crate) fn finite_rate(bytes_per_second: u64) -> Option<u64> {
-    (bytes_per_second != u64::MAX).then_some(bytes_per_second)
+    (bytes_per_second != UNLIMITED).then_some(bytes_per_second)
 }
 
 /// A lowest round trip time begins at all ones (`tcp_min_rtt`, BBR) or at 0x7fffffff (Vegas): no sample yet.
 pub(crate) fn sampled(us: u32) -> Option<u32> {
-    (us < 0x7fff_ffff).then_some(us)
+    (us < NEVER).then_some(us)
 }
+
+/// From here on a threshold is infinite, and a lowest round trip time has no sample.
+pub(crate) const NEVER: u32 = 0x7fff_ffff;
+/// A rate without a limit.
+pub(crate) const UNLIMITED: u64 = u64::MAX;
 
 /// A name out of the kernel; they are ASCII, and anything else would break every format that holds text.
 pub(crate) fn kernel_text(bytes: &[u8]) -> Option<&str> {

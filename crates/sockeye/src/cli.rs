@@ -254,6 +254,11 @@ pub(crate) struct CollectArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Output")]
     pub(crate) humanize: Option<bool>,
 
+    /// Write rows of protobufList eight columns at a time where the processor has AVX-512 VBMI2 (Intel since Ice Lake, AMD since
+    /// Zen 4). The rows are the same.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", help_heading = "Output")]
+    pub(crate) avx512: bool,
+
     /// Rows of an envelope at the most.
     #[arg(long, value_name = "N", default_value = "10000", value_parser = number::<u64>(1..=u64::MAX), help_heading = "Output")]
     pub(crate) envelope_flush_rows: u64,

@@ -1,9 +1,11 @@
 //! System calls: enter a network namespace, open a diag socket, hear of closed sockets, serve many through a ring, pin
-//! threads, read clocks and limits, give up privileges and memory. The only unsafe code.
+//! threads, read clocks and limits, give up privileges and memory; and instructions that only some processors have. The only
+//! unsafe code.
 
 #![allow(unsafe_code, reason = "this is the crate that may")]
 
 pub mod affinity;
+pub mod avx512;
 pub mod capabilities;
 pub mod clock;
 pub mod code;

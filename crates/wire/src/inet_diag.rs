@@ -106,6 +106,12 @@ impl<'a> InetDiag<'a> {
         self.layout.unknown()
     }
 
+    /// The struct as it came.
+    #[inline(always)]
+    pub fn msg(&self) -> &'a [u8; MSG_BYTES] {
+        self.msg
+    }
+
     /// `idiag_family`: [`AF_INET`] or [`AF_INET6`].
     #[inline]
     pub fn family(&self) -> u8 {

@@ -23,7 +23,7 @@ pub(crate) struct BenchArguments {
     /// A million sockets as well, which takes 6 GB of memory and some minutes.
     #[arg(long)]
     large: bool,
-    /// Only these: 1 to 12, closed, growth, io-uring, kafka, pgo; repeatable. Nothing is written.
+    /// Only these: 1 to 12, avx512, closed, growth, io-uring, kafka, pgo; repeatable. Nothing is written.
     #[arg(long = "case", value_name = "CASE", value_parser = wanted)]
     cases: Vec<String>,
     /// Writes benches/RESULTS.md whatever was left out; the page says what it has.
@@ -106,7 +106,7 @@ fn wanted(text: &str) -> Result<String> {
     bail!("allowed: 1 to 12, {}", NAMED.join(", "))
 }
 
-const NAMED: [&str; 5] = ["closed", "growth", "io-uring", "kafka", "pgo"];
+const NAMED: [&str; 6] = ["avx512", "closed", "growth", "io-uring", "kafka", "pgo"];
 const RESULTS: &str = "benches/RESULTS.md";
 
 #[cfg(test)]
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(wanted("io-uring").unwrap(), "io-uring");
         assert_eq!(
             wanted("13").unwrap_err().to_string(),
-            "allowed: 1 to 12, closed, growth, io-uring, kafka, pgo"
+            "allowed: 1 to 12, avx512, closed, growth, io-uring, kafka, pgo"
         );
     }
 

@@ -52,7 +52,7 @@ impl Bench<'_> {
                 self.growth(&crowd, &costs);
             }
         }
-        let in_turn = ["1", "2", "10", "closed", "growth", "pgo", "io-uring"];
+        let in_turn = ["1", "2", "10", "avx512", "closed", "growth", "pgo", "io-uring"];
         if any(&in_turn) || any(&["4", "5", "6", "7", "9", "12", "kafka"]) {
             let crowd = self.crowd(HUNDRED_THOUSAND)?;
             if any(&in_turn) {
@@ -106,6 +106,9 @@ impl Bench<'_> {
             let matching = poll(&programs.sockeye, crowd.matching, PROTO);
             turns.push(("filter", matching.with(&["--filter", "dport = :443"])));
         }
+        if wants("avx512") && has("--avx512") {
+            turns.push(("any processor", proto().with(&["--avx512=false"])));
+        }
         if wants("io-uring") && has("--io-uring") {
             turns.push(("ring", proto().with(&["--io-uring"])));
         }
@@ -134,6 +137,11 @@ impl Bench<'_> {
             let what = "filter for 1 in 100, CPU / case 1";
             let target = Some(Target::AtMost(0.25));
             self.ratio_if(has("--filter"), "10", what, &costs, ["filter", "proto"], target);
+        }
+        if wants("avx512") {
+            let what = "case 1 without AVX-512, CPU / with";
+            let of = ["any processor", "proto"];
+            self.ratio_if(has("--avx512"), "avx512", what, &costs, of, None);
         }
         if wants("io-uring") {
             let what = "case 1 through the ring, CPU / blocking";

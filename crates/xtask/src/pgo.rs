@@ -61,9 +61,12 @@ fn train(root: &Path, program: &Path) -> Result<()> {
     let rows = crowd.sockets + village.sockets;
     let path = crowd.path();
     let mut work = Vec::new();
-    for format in ["protobufList", "protobufList", "jsonl", "csv"] {
+    for format in ["protobufList", "jsonl", "csv"] {
         work.push(Contender::poll(program, Some(&path), crowd.sockets, format));
     }
+    // What processors without AVX-512 do is not to be taken for something that is never done.
+    let poll = Contender::poll(program, Some(&path), crowd.sockets, "protobufList");
+    work.push(poll.with(&["--avx512=false"]));
     work.push(Contender::poll(program, None, rows, "protobufList").moving());
     for contender in &work {
         let every = rhythm(std::slice::from_ref(contender))?;

@@ -86,6 +86,15 @@ impl<'o> Line<'o> {
         self.at += len;
     }
 
+    /// The same, of a write that says itself how many bytes it wrote.
+    #[inline(always)]
+    pub(crate) fn put_with<const N: usize>(&mut self, write: impl FnOnce(&mut [u8; N]) -> usize) {
+        const { assert!(N <= MARGIN_BYTES) };
+        let at = self.at & (POSITIONS - 1);
+        let place = self.scratch.get_mut(at..).and_then(|rest| rest.first_chunk_mut());
+        self.at += write(place.expect("a position and a margin lie inside"));
+    }
+
     /// Writes a text that the compiler knows: two or three moves.
     #[inline(always)]
     pub(crate) fn put_known(&mut self, text: &'static [u8]) {

@@ -4,6 +4,7 @@ mod address;
 mod cells;
 mod decimal;
 mod delimited;
+mod eights;
 mod json;
 mod line;
 mod msgpack;
@@ -16,12 +17,14 @@ mod varint;
 
 use std::fmt;
 
+use sockeye_sys::avx512::{Avx512, Work};
+
 use self::line::{Line, Scratch};
 use crate::columns::{
     COLUMNS, Index, dump_head, dump_tail, record, socket_head, socket_tail, tracked,
 };
 use crate::joined::Deltas;
-use crate::row::{CLOSED, COMPLETE, Common, DumpContext, NSID, Polled, SocketRow, SocketView};
+use crate::row::{CLOSED, COMPLETE, DumpContext, NSID, Polled, SocketRow, SocketView, Structs};
 use crate::selection::{Columns, Every, Selection};
 use crate::v1::XtcpFlatRecord;
 use crate::visit::Visit;
@@ -76,6 +79,8 @@ pub struct Encoder {
     complete: bool,
     /// Whether common rows go a shorter way.
     shortcut: bool,
+    /// Whether it is eight columns wide, in the format that can.
+    avx512: Option<Avx512>,
     /// Of the dump, for the column `attributes`.
     flags: u64,
     /// Whether the dump is one of closed sockets.
@@ -117,6 +122,8 @@ trait RowFormat {
     type Row<'o>: RowWriter;
     /// Whether it has a path of its own for common rows: code of 10 to 20 KiB, for those formats that gain by it.
     const COMMON: bool = false;
+    /// Whether [`eights`] writes common rows of it.
+    const EIGHTS: bool = false;
     /// Begins a row.
     fn begin<'o>(line: Line<'o>, settings: &'o Settings) -> Self::Row<'o>;
     /// Begins a part that will be copied into rows, whose columns begin at this place of the table.
@@ -185,6 +192,7 @@ impl Encoder {
             selection,
             complete,
             shortcut: complete,
+            avx512: Avx512::detect(),
             flags: 0,
             closed: false,
             settings,
@@ -201,6 +209,12 @@ impl Encoder {
     #[must_use]
     pub fn without_shortcut(self) -> Self {
         Self { shortcut: false, ..self }
+    }
+
+    /// The same encoder for any processor; its rows are the same bytes.
+    #[must_use]
+    pub fn without_avx512(self) -> Self {
+        Self { avx512: None, ..self }
     }
 
     /// The format.
@@ -356,7 +370,15 @@ impl Encoder {
             && !self.closed
             && let Some(structs) = row.common()
         {
-            self.stream_common::<F>(&row.polled, row.deltas.as_ref(), structs, out);
+            let (row, deltas) = (&row.polled, row.deltas.as_ref());
+            if F::EIGHTS
+                && let Some(avx512) = self.avx512
+                && eights::fit(&structs)
+            {
+                avx512.run(EightWide { encoder: self, avx512, row, deltas, structs, out });
+            } else {
+                self.stream_common::<F>(row, deltas, structs, out);
+            }
         } else {
             // Its own copy, since the borrow checker can't know that a writer leaves it alone.
             let columns = self.selection.bits();
@@ -370,7 +392,7 @@ impl Encoder {
         &mut self,
         row: &Polled<'_>,
         deltas: Option<&Deltas>,
-        structs: Common<'_>,
+        structs: Structs<'_>,
         out: &mut Vec<u8>,
     ) {
         let row = SocketView::common(row, deltas, structs, self.flags);
@@ -384,15 +406,8 @@ impl Encoder {
         columns: &impl Columns,
         out: &mut Vec<u8>,
     ) {
-        let mut writer = F::begin(Line::new(&mut self.scratch, out), &self.settings);
-        writer.splice(&self.head);
-        socket_head(row, columns, &mut writer);
-        writer.splice(&self.tail);
-        if row.is_tracked() {
-            tracked(row, columns, &mut writer);
-        }
-        socket_tail(row, columns, &mut writer);
-        writer.end();
+        let writer = F::begin(Line::new(&mut self.scratch, out), &self.settings);
+        write_columns(writer, &self.head, &self.tail, row, columns);
     }
 
     fn stream_record<F: RowFormat>(&mut self, decoded: &XtcpFlatRecord, out: &mut Vec<u8>) {
@@ -400,6 +415,45 @@ impl Encoder {
         record(decoded, &self.selection, &mut writer);
         writer.end();
     }
+}
+
+/// A common row of `protobufList` where the processor has [`Avx512`].
+struct EightWide<'a> {
+    encoder: &'a mut Encoder,
+    avx512: Avx512,
+    row: &'a Polled<'a>,
+    deltas: Option<&'a Deltas>,
+    structs: Structs<'a>,
+    out: &'a mut Vec<u8>,
+}
+
+impl Work for EightWide<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let Encoder { flags, settings, head, tail, scratch, .. } = self.encoder;
+        let row = SocketView::common(self.row, self.deltas, self.structs, *flags);
+        let line = Line::new(scratch, self.out);
+        let writer = eights::Row::begin(line, settings, self.avx512, self.structs);
+        write_columns(writer, head, tail, &row, &Every);
+    }
+}
+
+#[inline(always)]
+fn write_columns(
+    mut writer: impl RowWriter,
+    head: &Part,
+    tail: &Part,
+    row: &SocketView<'_>,
+    columns: &impl Columns,
+) {
+    writer.splice(head);
+    socket_head(row, columns, &mut writer);
+    writer.splice(tail);
+    if row.is_tracked() {
+        tracked(row, columns, &mut writer);
+    }
+    socket_tail(row, columns, &mut writer);
+    writer.end();
 }
 
 impl Settings {

@@ -16,6 +16,7 @@ pub(crate) struct ProtobufList;
 impl RowFormat for ProtobufList {
     type Row<'o> = Row<'o>;
     const COMMON: bool = true;
+    const EIGHTS: bool = true;
 
     #[inline(always)]
     fn begin<'o>(mut line: Line<'o>, _: &'o Settings) -> Row<'o> {
@@ -31,7 +32,7 @@ impl RowFormat for ProtobufList {
 
 /// One `Envelope.row`.
 pub(crate) struct Row<'o> {
-    line: Line<'o>,
+    pub(super) line: Line<'o>,
 }
 
 impl RowWriter for Row<'_> {
@@ -114,6 +115,9 @@ impl Visit for Row<'_> {
             // Most are addresses of IPv4: tag, length and address in one.
             let field = tag | 4 << 16 | u64::from(u32::from_le_bytes(v4)) << 24;
             self.line.put(&field.to_le_bytes(), 7);
+        } else if let len @ 1..0x80 = value.len() as u64 {
+            self.line.put(&(tag | len << (tag_len * 8)).to_le_bytes(), tag_len + 1);
+            self.line.put_bytes(value);
         } else if let Some(len) = NonZeroU64::new(value.len() as u64) {
             let (varint, varint_len) = spread(len);
             self.line.put(&(tag | varint << (tag_len * 8)).to_le_bytes(), tag_len + varint_len);
@@ -130,8 +134,8 @@ impl Visit for Row<'_> {
 
 /// A tag's bytes, first one lowest, and how many they are; all columns are constants, and so is this.
 #[inline(always)]
-fn tag(column: &'static Column, wire_type: u32) -> (u64, usize) {
-    let tag = u64::from(column.number << 3 | wire_type);
+pub(super) const fn tag(column: &'static Column, wire_type: u32) -> (u64, usize) {
+    let tag = (column.number << 3 | wire_type) as u64;
     match tag {
         0..0x80 => (tag, 1),
         0x80..0x4000 => (tag & 0x7f | 0x80 | tag >> 7 << 8, 2),
@@ -179,7 +183,7 @@ fn varint_len(value: u64) -> usize {
 const ROW_TAG: u8 = 10 << 3 | 2;
 const ROW_PREFIX_BYTES: usize = 3;
 const MAX_VARINT_BYTES: usize = 10;
-const VARINT: u32 = 0;
+pub(super) const VARINT: u32 = 0;
 const LEN: u32 = 2;
 
 #[cfg(test)]

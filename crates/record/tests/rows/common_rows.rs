@@ -4,7 +4,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message;
 use sockeye_record::v1::Envelope;
-use sockeye_record::{Deltas, Encoder, Encoding, FORMATS, Format};
+use sockeye_record::{Deltas, Encoder, Encoding, FORMATS, Format, SocketRow};
+use sockeye_wire::{AttrSet, InetDiag};
 
 use crate::common::expected::records;
 use crate::common::socket::{
@@ -17,21 +18,22 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn both_ways_write_the_same_bytes(
+    fn all_ways_write_the_same_bytes(
         dump in dump(), sockets in vec(prop_oneof![3 => common_socket(), 1 => socket(Lengths::Any)], 1..4)
     ) {
         for (format, name, _) in FORMATS {
             for humanize in [false, true] {
                 let encoding = Encoding { humanize: Some(humanize), ..plain(format) };
-                let encoder = Encoder::new(&encoding);
-                let (mut short, mut long) = (Vec::new(), Vec::new());
-                for (mut encoder, out) in [(encoder.clone(), &mut short), (encoder.without_shortcut(), &mut long)] {
+                let [eight_wide, short, long] = ways(&encoding).map(|mut encoder| {
+                    let mut out = Vec::new();
                     encoder.begin_dump(&dump.context());
                     for socket in &sockets {
-                        with_row(socket, |row| encoder.row(row, out));
+                        with_row(socket, |row| encoder.row(row, &mut out));
                     }
-                }
+                    out
+                });
                 prop_assert!(short == long, "{} {}", name, humanize);
+                prop_assert!(eight_wide == long, "{} {}", name, humanize);
             }
         }
     }
@@ -41,6 +43,50 @@ proptest! {
         let dumps = [Rows { dump, sockets }];
         let expected = Envelope { row: records(&dumps) }.encode_length_delimited_to_vec();
         prop_assert_eq!(envelope(&plain(Format::ProtobufList), &dumps), expected);
+    }
+}
+
+#[test]
+fn each_bit_of_a_message_makes_the_same_difference_in_all_ways() {
+    // Without any other bit, and among bits of all fields that are not too long for eight at a time.
+    for bits in [0, 0x0001_0203_0405_0607] {
+        let payload = common(of_words(&[bits; TcpInfo::FIELDS])).payload();
+        let mut ways = ways(&plain(Format::ProtobufList));
+        for bit in 0..payload.len() * 8 {
+            let mut payload = payload.clone();
+            payload[bit / 8] ^= 1 << (bit % 8);
+            let Ok(diag) = InetDiag::parse(&payload, AttrSet::ALL) else { continue };
+            let [eight_wide, short, long] = ways.each_mut().map(|encoder| {
+                let mut out = Vec::new();
+                encoder.row(&SocketRow::new(&diag, 1, 3, 0), &mut out);
+                out
+            });
+            assert!(eight_wide == long && short == long, "bit {} of byte {}", bit % 8, bit / 8);
+        }
+    }
+}
+
+#[test]
+fn numbers_around_what_is_absent_and_what_is_long_are_the_same_in_all_ways() {
+    let long = 1 << 41;
+    let words = [0x7fff_fffe, 0x7fff_ffff, 0x8000_0000, u64::from(u32::MAX), long - 1, long];
+    let longs = [2 * long - 2, 2 * long - 1, 2 * long, 1 << 62, u64::MAX - 1, u64::MAX];
+    let mut ways = ways(&plain(Format::ProtobufList));
+    for value in words.into_iter().chain(longs) {
+        let all = common(of_words(&[value; TcpInfo::FIELDS]));
+        let mut rates = common(of_words(&[5; TcpInfo::FIELDS]));
+        if let Some(Cut { value: info, .. }) = &mut rates.info {
+            (info.pacing_rate, info.max_pacing_rate) = (value, u64::MAX);
+        }
+        let cookie = Socket { cookie: value, ..common(of_words(&[5; TcpInfo::FIELDS])) };
+        for socket in [all, rates, cookie] {
+            let [eight_wide, short, long] = ways.each_mut().map(|encoder| {
+                let mut out = Vec::new();
+                with_row(&socket, |row| encoder.row(row, &mut out));
+                out
+            });
+            assert!(eight_wide == long && short == long, "{value:#x}");
+        }
     }
 }
 
@@ -76,16 +122,33 @@ fn the_longest_rows_fit_where_rows_are_written() {
     }
 }
 
+/// An encoder that does what this processor can, one for any processor, and one without a shorter way.
+fn ways(encoding: &Encoding) -> [Encoder; 3] {
+    let encoder = Encoder::new(encoding);
+    [encoder.clone(), encoder.clone().without_avx512(), encoder.without_shortcut()]
+}
+
 /// Any socket with the structs of a common one.
 fn common_socket() -> impl Strategy<Value = Socket> {
-    let words = vec(prop_oneof![2 => Just(0), 2 => 0..300u64, 1 => any::<u64>()], TcpInfo::FIELDS);
+    // Numbers of more than 41 bits are few: rows that have one are not written eight columns at a time.
+    let words = prop_oneof![
+        3 => vec(prop_oneof![2 => Just(0), 2 => 0..300u64, 1 => 0..1u64 << 41], TcpInfo::FIELDS),
+        1 => vec(prop_oneof![2 => Just(0), 2 => 0..300u64, 1 => any::<u64>()], TcpInfo::FIELDS),
+    ];
     (socket(Lengths::Whole), words).prop_map(|(socket, words)| {
-        let info = Cut::whole(TcpInfo::from_words(&words));
-        let skmem = Cut::whole(SkMemInfo::from_words(&words));
         // Most are not joined: those that are go the long way.
         let known = socket.known.filter(|_| socket.sport % 4 == 0);
-        common(Socket { info: Some(info), skmem: Some(skmem), known, ..socket })
+        let cookie = if socket.sport % 4 == 1 { socket.cookie } else { socket.cookie >> 23 };
+        let Socket { info, skmem, .. } = of_words(&words);
+        common(Socket { cookie, info, skmem, known, ..socket })
     })
+}
+
+/// A socket whose structs have these numbers.
+fn of_words(words: &[u64]) -> Socket {
+    let info = Some(Cut::whole(TcpInfo::from_words(words)));
+    let skmem = Some(Cut::whole(SkMemInfo::from_words(words)));
+    Socket { info, skmem, ..Socket::default() }
 }
 
 /// The same socket without what few have.

@@ -11,6 +11,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use sockeye_netns::{NetnsFd, Origin, Scan, Scanner, sockstat_of};
 use sockeye_pipeline::{Completeness, Incomplete, Stop};
 use sockeye_source::sockdiag::{Dump, DumpStats};
+use sockeye_sys::avx512::Avx512;
 use sockeye_sys::{DiagSocket, Ring};
 use sockeye_wire::{AttrSet, Request, StateSet};
 
@@ -30,6 +31,7 @@ pub(crate) fn run(arguments: &NetnsArgs) -> Result<Status, Failure> {
     capabilities(&mut report, privileges);
     hash_table(&mut report);
     io_uring(&mut report);
+    avx512(&mut report);
     open_files(&mut report);
     let scan = Scanner::new(options).scan();
     namespaces(&mut report, &scan, privileges);
@@ -157,6 +159,14 @@ fn io_uring(report: &mut Report) {
     match Ring::probe() {
         Ok(()) => report.ok("io_uring", "allowed: --io-uring can be used"),
         Err(error) => report.less("io_uring", &format!("blocking reads only: {error}")),
+    }
+}
+
+fn avx512(report: &mut Report) {
+    match Avx512::detect() {
+        Some(_) => report.ok("avx512", "rows of protobufList are written eight columns at a time"),
+        None => report
+            .less("avx512", "no AVX-512 VBMI2: rows of protobufList take a fourth longer to make"),
     }
 }
 

@@ -67,6 +67,7 @@ pub(crate) fn source(
         attrs: collect.deserializers,
         modulus: Modulus::one_in(collect.modulus),
         encodings,
+        avx512: collect.avx512,
         limits: Limits {
             rows: collect.envelope_flush_rows,
             bytes: in_memory(collect.envelope_flush_bytes),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use sockeye_filter::Subject;
 use sockeye_pipeline::Outlet;
-use sockeye_record::{BufferPool, Builder, Encoder, SocketRow};
+use sockeye_record::{BufferPool, Builder, SocketRow};
 use sockeye_sys::{Event, clock};
 use sockeye_wire::inet_diag::SOCK_DIAG_BY_FAMILY;
 use sockeye_wire::{Address, AttrSet, InetDiag, Messages};
@@ -42,9 +42,7 @@ struct Gone<'a> {
 impl Rows {
     pub(super) fn new(settings: &Settings) -> Self {
         let pool = BufferPool::new(settings.encodings.len() + SPARE_BUFFERS);
-        let builders = settings.encodings.iter().map(Encoder::new);
-        let builders =
-            builders.map(|encoder| Builder::new(encoder, settings.limits, pool.clone())).collect();
+        let builders = settings.builders(&pool);
         let deltas = settings.track.is_some_and(|track| track.deltas);
         Self { builders, number: 0, deltas, since: None }
     }

@@ -6,7 +6,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use sockeye_pipeline::Outlet;
-use sockeye_record::{BufferPool, Builder, Encoder, SocketRow};
+use sockeye_record::{BufferPool, Builder, SocketRow};
 use sockeye_wire::Layouts;
 
 use super::rows::{Dumped, Rows, Ship};
@@ -72,10 +72,7 @@ impl Kits {
     pub(crate) fn new(settings: &Settings, count: usize) -> Self {
         let pool = BufferPool::new(count * settings.encodings.len() + SPARE_BUFFERS);
         let kit = || {
-            let builders = settings.encodings.iter().map(Encoder::new);
-            let builders = builders
-                .map(|encoder| Builder::new(encoder, settings.limits, pool.clone()))
-                .collect();
+            let builders = settings.builders(&pool);
             Kit {
                 buffer: vec![0; settings.packet_bytes],
                 lanes: Lanes { builders, serving: None },

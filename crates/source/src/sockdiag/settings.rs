@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use sockeye_filter::{Filter, Support};
 use sockeye_netns::{Container, NetnsId, ScanOptions};
-use sockeye_record::{DAEMON_VERSION, DumpContext, Encoding, Limits, SCHEMA_VERSION};
+use sockeye_record::{
+    BufferPool, Builder, DAEMON_VERSION, DumpContext, Encoder, Encoding, Limits, SCHEMA_VERSION,
+};
 use sockeye_wire::attrs::nr;
 use sockeye_wire::{AttrSet, StateSet};
 
@@ -29,6 +31,8 @@ pub struct Settings {
     pub modulus: Modulus,
     /// One encoding a lane of the outlet.
     pub encodings: Vec<Encoding>,
+    /// Whether encoders may use what only some processors have.
+    pub avx512: bool,
     /// When envelopes are cut.
     pub limits: Limits,
     /// How long the dump of one namespace may take before it is abandoned and counted, not counting what it waits for
@@ -137,6 +141,16 @@ impl Settings {
         let shown = if counted { shown.union(AttrSet::of(nr::INFO)) } else { shown };
         self.filter.as_ref().map_or(shown, |filter| shown.union(filter.attrs()))
     }
+
+    /// A builder for each encoding, whose envelopes have their buffers from `pool`.
+    pub(crate) fn builders(&self, pool: &BufferPool) -> Vec<Builder> {
+        let builder = |encoding| {
+            let encoder = Encoder::new(encoding);
+            let encoder = if self.avx512 { encoder } else { encoder.without_avx512() };
+            Builder::new(encoder, self.limits, pool.clone())
+        };
+        self.encodings.iter().map(builder).collect()
+    }
 }
 
 #[cfg(test)]
@@ -155,6 +169,7 @@ impl Settings {
                 columns: None,
                 humanize: None,
             }],
+            avx512: true,
             limits: Limits { rows: 100, bytes: 1 << 20 },
             timeout: std::time::Duration::from_secs(20),
             plan: PlanMode::Auto,

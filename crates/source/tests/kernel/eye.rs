@@ -52,6 +52,7 @@ pub(crate) fn settings() -> Settings {
         attrs: AttrSet::DEFAULT,
         modulus: Modulus::ALL,
         encodings: vec![encoding(Format::ProtobufList, None)],
+        avx512: true,
         limits: Limits { rows: 1_000_000, bytes: 64 << 20 },
         timeout: Duration::from_secs(20),
         plan: PlanMode::Auto,
