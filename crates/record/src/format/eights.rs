@@ -306,3 +306,31 @@ const fn longs<const COUNT: usize>(may_be_absent: bool) -> [usize; COUNT] {
     assert!(found == COUNT);
     offsets
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn structs_fit_whose_long_numbers_are_below_two_to_the_power_of_41_or_absent() {
+        let fits = |cookie: u64, number: Option<(usize, u64)>| {
+            let (mut msg, mut info) = ([0xff; MSG_BYTES], [0; KNOWN_BYTES]);
+            msg[COOKIE.offset..][..8].copy_from_slice(&cookie.to_le_bytes());
+            if let Some((at, value)) = number {
+                info[at..][..8].copy_from_slice(&value.to_le_bytes());
+            }
+            let skmeminfo = &[0xff; SkMemInfo::BYTES];
+            fit(&Structs { msg: &msg, info: &info, skmeminfo })
+        };
+        let most = (1 << 41) - 1;
+        assert!(fits(most, None) && !fits(most + 1, None) && !fits(u64::MAX, None));
+        for at in COUNTERS {
+            assert!(fits(0, Some((at, most))), "{at}");
+            assert!(!fits(0, Some((at, most + 1))) && !fits(0, Some((at, u64::MAX))), "{at}");
+        }
+        for at in RATES {
+            assert!(fits(0, Some((at, most - 1))) && fits(0, Some((at, UNLIMITED))), "{at}");
+            assert!(!fits(0, Some((at, most))) && !fits(0, Some((at, UNLIMITED - 1))), "{at}");
+        }
+    }
+}
