@@ -225,11 +225,26 @@ mod tests {
     #[test]
     fn every_case_has_a_name_that_finds_it_again() {
         let cases = Case::all();
-        assert_eq!(cases.len(), 14);
+        assert_eq!(cases.len(), 15);
         for case in cases {
             assert_eq!(Case::named(&case.to_string()), Some(case));
         }
         assert_eq!(Case::named("encode-yaml"), None);
+    }
+
+    #[test]
+    fn rows_that_are_measured_go_eight_columns_at_a_time_where_the_processor_can() {
+        let recorded = Recorded::capture().unwrap();
+        let can = sockeye_sys::avx512::Avx512::detect().is_some();
+        for (case, expected) in [
+            (Case::Row(Format::ProtobufList), can),
+            (Case::RowWithoutAvx512(Format::ProtobufList), false),
+        ] {
+            let work = Work::new(case, &recorded);
+            let goes =
+                |socket| work.encoder.goes_eight_wide(&SocketRow::new(socket, 1, 3, 0)) == expected;
+            assert!(work.sockets.iter().all(goes), "{case}");
+        }
     }
 
     #[test]

@@ -254,8 +254,8 @@ pub(crate) struct CollectArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Output")]
     pub(crate) humanize: Option<bool>,
 
-    /// Write rows of protobufList eight columns at a time where the processor has AVX-512 VBMI2 (Intel since Ice Lake, AMD since
-    /// Zen 4). The rows are the same.
+    /// Write rows of protobufList eight columns at a time where the processor has AVX-512 VBMI2 (Intel's servers since Ice Lake,
+    /// AMD since Zen 4). The rows are the same.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", help_heading = "Output")]
     pub(crate) avx512: bool,
 

@@ -51,7 +51,7 @@ pub type Block = [u8; LANES * LANE_BYTES];
 /// What is compiled for such processors as a whole: where all of it is inlined, nothing of it is a call.
 pub trait Work {
     /// Does it.
-    fn run(self);
+    fn call(self);
 }
 
 impl<const N: usize, const TAG: usize> Eight<N, TAG> {
@@ -71,7 +71,13 @@ impl<const N: usize, const TAG: usize> Eight<N, TAG> {
             let last = N.saturating_sub(LANES * LANE_BYTES);
             self.window = if field.offset < last { field.offset } else { last };
         }
+        assert!(
+            field.first_bit + field.bits <= 64 && number < LANES && 0 < TAG && TAG < LANE_BYTES
+        );
+        assert!(field.bits == 64 || field.bits.div_ceil(7) as usize <= LANE_BYTES - TAG);
         let bytes = (field.first_bit + field.bits).div_ceil(8) as usize;
+        let last = field.offset + bytes - 1;
+        assert!(last < N && last - self.window < LANES * LANE_BYTES);
         let (mut at, mut bit) = (0, 0);
         while at < LANE_BYTES {
             let here = number * LANE_BYTES + at;
@@ -104,7 +110,11 @@ impl Avx512 {
     pub fn detect() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
         {
-            let all = is_x86_feature_detected!("avx512f")
+            // What comes with `avx512f` for the compiler, and then what is named below.
+            let all = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c")
+                && is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512cd")
                 && is_x86_feature_detected!("avx512vbmi")
@@ -121,11 +131,12 @@ impl Avx512 {
 
     /// Does `work`.
     #[inline(always)]
-    pub fn run(self, work: impl Work) {
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "never called"))]
+    pub fn call(self, work: impl Work) {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the processor has the features of `run`: `self` is the proof.
+        // SAFETY: the processor has the features of `call`: `self` is the proof.
         unsafe {
-            vector::run(work);
+            vector::call(work);
         }
         #[cfg(not(target_arch = "x86_64"))]
         match self.0 {}
@@ -134,6 +145,7 @@ impl Avx512 {
     /// Writes the fields of those integers that are neither 0 nor at their limit, and returns how many bytes they are. Of what
     /// has no room in its field the upper bits are lost.
     #[inline(always)]
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "never called"))]
     pub fn put<const N: usize, const TAG: usize>(
         self,
         eight: &Eight<N, TAG>,
@@ -166,8 +178,8 @@ mod vector {
     #[target_feature(
         enable = "avx512f,avx512bw,avx512cd,avx512vbmi,avx512vbmi2,bmi1,bmi2,lzcnt,popcnt"
     )]
-    pub(super) fn run(work: impl Work) {
-        work.run();
+    pub(super) fn call(work: impl Work) {
+        work.call();
     }
 
     #[inline]
@@ -200,7 +212,7 @@ mod vector {
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn load(from: &Block) -> __m512i {
-        // SAFETY: 64 bytes that can be read, anywhere.
+        // SAFETY: 64 bytes that can be read; their alignment does not matter.
         unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
     }
 
@@ -219,7 +231,7 @@ mod vector {
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn store(to: &mut Block, bytes: __m512i) {
-        // SAFETY: 64 bytes that can be written, anywhere.
+        // SAFETY: 64 bytes that can be written; their alignment does not matter.
         unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), bytes) };
     }
 
@@ -302,14 +314,18 @@ mod tests {
                 if random >> 60 < round % 16 { 0 } else { (random >> 40) as u8 }
             });
             // What 42 bits hold, and what is not written.
-            bytes[37..40].fill(0);
-            bytes[36] &= 1;
-            if round % 7 == 0 {
-                bytes[32..40].fill(0xff);
-                bytes[24..28].copy_from_slice(&0x7fff_fffe_u32.to_le_bytes());
-            }
-            if round % 7 == 1 {
-                bytes[24..28].copy_from_slice(&0x7fff_ffff_u32.to_le_bytes());
+            bytes[38..40].fill(0);
+            bytes[37] &= 1;
+            let (long, word) = match round % 16 {
+                0 => (u64::MAX, 0x7fff_fffe),
+                1 => ((1 << 42) - 2, 0x7fff_ffff),
+                2 => (1 << 35, 0x8000_0000),
+                3 => ((1 << 35) - 1, u32::MAX),
+                _ => (u64::from_le_bytes(bytes[32..40].try_into().unwrap()), 0x1234),
+            };
+            bytes[32..40].copy_from_slice(&long.to_le_bytes());
+            if round % 16 < 8 {
+                bytes[24..28].copy_from_slice(&word.to_le_bytes());
             }
             let expected = expected(&fields, 2, &bytes);
             assert_eq!(written::<80, 2>(avx512, &fields, &bytes), expected, "{bytes:?}");

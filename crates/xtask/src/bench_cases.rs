@@ -10,6 +10,7 @@ use crate::bench_load::{Churn, Crowd, Village};
 use crate::bench_polls::{Contender, Cost, measure, rhythm, undisturbed};
 use crate::bench_programs::{Effort, Programs};
 use crate::bench_table::{Growth, Report, Target};
+use crate::processor::has_avx512;
 
 /// One run of the benchmark.
 pub(crate) struct Bench<'a> {
@@ -106,7 +107,7 @@ impl Bench<'_> {
             let matching = poll(&programs.sockeye, crowd.matching, PROTO);
             turns.push(("filter", matching.with(&["--filter", "dport = :443"])));
         }
-        if wants("avx512") && has("--avx512") {
+        if wants("avx512") && has("--avx512") && has_avx512() {
             turns.push(("any processor", proto().with(&["--avx512=false"])));
         }
         if wants("io-uring") && has("--io-uring") {
@@ -141,7 +142,8 @@ impl Bench<'_> {
         if wants("avx512") {
             let what = "case 1 without AVX-512, CPU / with";
             let of = ["any processor", "proto"];
-            self.ratio_if(has("--avx512"), "avx512", what, &costs, of, None);
+            let there = has("--avx512") && has_avx512();
+            self.ratio_if(there, "avx512", what, &costs, of, None);
         }
         if wants("io-uring") {
             let what = "case 1 through the ring, CPU / blocking";

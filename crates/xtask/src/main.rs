@@ -38,6 +38,7 @@ mod package;
 mod pgo;
 mod pgo_stamp;
 mod prerequisites;
+mod processor;
 mod quick;
 mod root_tests;
 mod rust_code;

@@ -14,6 +14,7 @@ use crate::bench_child::run;
 use crate::bench_load::{Churn, Crowd, Village};
 use crate::bench_polls::{Contender, rhythm};
 use crate::bench_programs::Programs;
+use crate::processor::has_avx512;
 use crate::{bench_sandbox, cargo, dist, pgo_stamp, prerequisites};
 
 /// What `pgo` takes.
@@ -33,6 +34,11 @@ pub(crate) fn pgo(root: &Path, arguments: &PgoArguments) -> Result<()> {
         return train(root, program);
     }
     ensure!(is_root(), "this makes network namespaces: run it as root");
+    if !has_avx512() {
+        eprintln!(
+            "warning: without AVX-512 VBMI2 the profile says that rows never go eight columns at a time"
+        );
+    }
     prerequisites::provide(root)?;
     let tool = profdata(root)?;
     Programs::build(root)?;

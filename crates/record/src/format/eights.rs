@@ -34,19 +34,20 @@ impl<'o> Row<'o> {
         Self { plain: ProtobufList::begin(line, settings), avx512, structs }
     }
 
-    /// Whether the column is one of a run. The first one of each writes all of it; all columns are constants, and so is this.
+    /// Writes the run that begins with this column, and returns whether it is one of a run. All columns are constants, and so is
+    /// this.
     #[inline(always)]
-    fn has_run(&mut self, column: &'static Column) -> bool {
+    fn write_run_of(&mut self, column: &'static Column) -> bool {
         let Structs { msg, info, skmeminfo } = self.structs;
-        self.run(column, &FAMILY_TO_PORTS, msg)
-            || self.run(column, &INTERFACE_TO_INODE, msg)
-            || self.run(column, &INFO, info)
-            || self.run(column, &SOCKET_MEMORY, skmeminfo)
-            || self.run(column, &ACCECN, info)
+        self.write_if_of(column, &FAMILY_TO_PORTS, msg)
+            || self.write_if_of(column, &INTERFACE_TO_INODE, msg)
+            || self.write_if_of(column, &INFO, info)
+            || self.write_if_of(column, &SOCKET_MEMORY, skmeminfo)
+            || self.write_if_of(column, &ACCECN, info)
     }
 
     #[inline(always)]
-    fn run<const N: usize, const TAG: usize, const EIGHTS: usize>(
+    fn write_if_of<const N: usize, const TAG: usize, const EIGHTS: usize>(
         &mut self,
         column: &'static Column,
         run: &'static Run<N, TAG, EIGHTS>,
@@ -61,7 +62,7 @@ impl<'o> Row<'o> {
     }
 }
 
-/// Whether the fields of these structs have room for all integers: those of 64 bits for what is below two to the power of 41.
+/// Whether the fields of these structs have room for all integers: those of 64 bits for what has 42.
 #[inline(always)]
 pub(crate) fn fit(structs: &Structs<'_>) -> bool {
     let mut all = number(structs.msg, COOKIE.offset);
@@ -69,10 +70,10 @@ pub(crate) fn fit(structs: &Structs<'_>) -> bool {
         all |= number(structs.info, at);
     }
     for at in RATES {
-        // What is not written fits.
+        // What is not written fits; 42 ones would be taken for it.
         all |= number(structs.info, at).wrapping_sub(UNLIMITED);
     }
-    all >> 41 == 0
+    all >> 42 == 0
 }
 
 #[inline(always)]
@@ -100,14 +101,14 @@ impl RowWriter for Row<'_> {
 impl Visit for Row<'_> {
     #[inline(always)]
     fn u32(&mut self, column: &'static Column, value: u32) {
-        if !self.has_run(column) {
+        if !self.write_run_of(column) {
             self.plain.u32(column, value);
         }
     }
 
     #[inline(always)]
     fn u64(&mut self, column: &'static Column, value: u64) {
-        if !self.has_run(column) {
+        if !self.write_run_of(column) {
             self.plain.u64(column, value);
         }
     }
@@ -154,6 +155,8 @@ impl<const N: usize, const TAG: usize, const EIGHTS: usize> Run<N, TAG, EIGHTS> 
     #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
     const fn new(first: Index, last: Index, places: &[Place]) -> Self {
         let (first, last) = (first as usize, last as usize);
+        // It is there in every common row, or the whole run would be missing.
+        assert!(COLUMNS[first].filled && COLUMNS[first].presence.allows_zero());
         let mut eights = [Eight::NONE; EIGHTS];
         let (mut index, mut number) = (first, 0);
         while index <= last {
@@ -312,7 +315,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn structs_fit_whose_long_numbers_are_below_two_to_the_power_of_41_or_absent() {
+    fn structs_fit_whose_long_numbers_have_42_bits_or_are_absent() {
         let fits = |cookie: u64, number: Option<(usize, u64)>| {
             let (mut msg, mut info) = ([0xff; MSG_BYTES], [0; KNOWN_BYTES]);
             msg[COOKIE.offset..][..8].copy_from_slice(&cookie.to_le_bytes());
@@ -322,7 +325,7 @@ mod tests {
             let skmeminfo = &[0xff; SkMemInfo::BYTES];
             fit(&Structs { msg: &msg, info: &info, skmeminfo })
         };
-        let most = (1 << 41) - 1;
+        let most = (1 << 42) - 1;
         assert!(fits(most, None) && !fits(most + 1, None) && !fits(u64::MAX, None));
         for at in COUNTERS {
             assert!(fits(0, Some((at, most))), "{at}");

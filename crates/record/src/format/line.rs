@@ -92,7 +92,9 @@ impl<'o> Line<'o> {
         const { assert!(N <= MARGIN_BYTES) };
         let at = self.at & (POSITIONS - 1);
         let place = self.scratch.get_mut(at..).and_then(|rest| rest.first_chunk_mut());
-        self.at += write(place.expect("a position and a margin lie inside"));
+        let len = write(place.expect("a position and a margin lie inside"));
+        debug_assert!(len <= N && self.at < POSITIONS, "{} + {len}", self.at);
+        self.at += len;
     }
 
     /// Writes a text that the compiler knows: two or three moves.
