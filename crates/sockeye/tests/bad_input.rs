@@ -162,6 +162,8 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("closed", "duration", "5", DURATION),
     ("closed", "marshal", "lines", FORMATS),
     ("run", "humanize", "maybe", BOOL),
+    ("run", "avx512", "maybe", BOOL),
+    ("snapshot", "avx512", "on", BOOL),
     ("decode", "humanize", "maybe", BOOL),
     ("run", "envelope-flush-rows", "0", "allowed: a whole number from 1 up"),
     ("run", "envelope-flush-bytes", "0", BYTES),
@@ -413,7 +415,7 @@ fn an_unknown_key_is_named_with_those_that_are_allowed() {
     let line = refused_file("jitter = 5\nfrequenzy = \"1s\"\n");
     assert!(
         line.starts_with(
-            "s.toml: unknown key \"frequenzy\"; allowed: closed, closed-buffer, columns, count, cpus, deltas, "
+            "s.toml: unknown key \"frequenzy\"; allowed: avx512, closed, closed-buffer, columns, count, cpus, deltas, "
         ),
         "{line}"
     );
